@@ -1,0 +1,1 @@
+//! Scrape engine and remote write.

@@ -1,0 +1,6 @@
+//! Prometheus configuration, relabelling and selectors: text in, validated values out.
+//!
+//! Layer 1: reads no files and no environment itself; the caller hands both in.
+
+pub mod go_regex;
+pub mod relabel;

@@ -1,0 +1,1 @@
+//! Discovery: from the mirror, files and HTTP to scrape targets.

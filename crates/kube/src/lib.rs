@@ -1,0 +1,1 @@
+//! Credentials and the list/watch of a Kubernetes API server.

@@ -1,0 +1,1 @@
+//! The columnar image of a cluster, with a change feed.

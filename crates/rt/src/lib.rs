@@ -1,0 +1,1 @@
+//! Runtime parts: HTTP client and server, TLS, resolver, supervisor, self-metrics.

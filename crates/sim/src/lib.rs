@@ -1,0 +1,1 @@
+//! A simulated cluster: API server, node and pod endpoints, remote-write receiver, faults.
