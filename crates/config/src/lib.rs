@@ -2,5 +2,9 @@
 //!
 //! Layer 1: reads no files and no environment itself; the caller hands both in.
 
+pub mod error;
+pub mod file_access;
 pub mod go_regex;
+pub mod prometheus;
 pub mod relabel;
+pub mod selector;

@@ -39,7 +39,7 @@ pub struct RelabelError {
 }
 
 /// A validated and compiled rule.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RelabelRule {
     _raw: RelabelRaw,
 }
