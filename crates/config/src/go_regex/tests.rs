@@ -78,3 +78,91 @@ fn patterns_mean_what_they_mean_in_go() {
     let differences: Vec<String> = rows.iter().flat_map(differences).collect();
     assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
 }
+
+#[test]
+fn nesting_up_to_the_limit_of_go_compiles_and_more_is_refused() {
+    let nested = |open: &str, depth: usize| format!("{}a{}", open.repeat(depth), ")".repeat(depth));
+    assert!(GoRegex::anchored(&nested("(", 990)).unwrap().is_match("a"));
+    assert!(GoRegex::anchored(&nested("(?:", 100_000)).unwrap().is_match("a"));
+    assert!(GoRegex::anchored(&nested("(?:b|", 400)).unwrap().is_match("a"));
+    for deep in
+        [nested("(", 1100), nested("(", 200_000), nested("(?:a|b(", 1100), format!("a{}", "(?:)*".repeat(2))]
+    {
+        let result = GoRegex::anchored(&deep);
+        if let Err(error) = result {
+            assert!(matches!(error.kind, GoRegexErrorKind::NestingDepth | GoRegexErrorKind::MissingParen));
+        }
+    }
+    assert_eq!(GoRegex::anchored(&nested("(", 1100)).unwrap_err().kind, GoRegexErrorKind::NestingDepth);
+}
+
+#[test]
+fn large_patterns_compile_and_huge_ones_are_refused() {
+    let words: Vec<String> = (0..20_000).map(|i| format!("instance-{i}")).collect();
+    let set = GoRegex::anchored(&words.join("|")).unwrap();
+    assert!(set.is_match("instance-19999"));
+    assert!(!set.is_match("instance-20000"));
+    assert!(GoRegex::anchored(r"\w{1000}").unwrap().is_match(&"x".repeat(1000)));
+    assert!(GoRegex::anchored(r".{1,1000}").unwrap().is_match("é"));
+    assert!(GoRegex::anchored(r"\pL{300}").unwrap().is_match(&"é".repeat(300)));
+    let huge = r"(?:\pL{1000})".repeat(50);
+    assert_eq!(GoRegex::anchored(&huge).unwrap_err().kind, GoRegexErrorKind::Large);
+}
+
+#[test]
+fn an_error_says_where_in_the_given_pattern_it_is() {
+    for (pattern, offset) in
+        [(r"ab\q", 2), ("a**", 1), ("a[b", 1), ("a(?x)", 1), ("x{1001}", 1), ("(a", 0), (r"a\", 0)]
+    {
+        let error = GoRegex::anchored(pattern).unwrap_err();
+        assert_eq!(error.offset, offset, "{pattern}: {error}");
+    }
+}
+
+#[test]
+fn equal_patterns_share_one_compiled_form() {
+    let first = GoRegex::anchored("shared-[0-9]+").unwrap();
+    let second = GoRegex::anchored("shared-[0-9]+").unwrap();
+    assert!(Arc::ptr_eq(&first.0, &second.0));
+}
+
+#[test]
+fn usual_patterns_need_no_engine() {
+    for pattern in [
+        "",
+        "web",
+        "(.*)",
+        ".*",
+        "(.+)",
+        "a|b",
+        "(web|db)",
+        "__meta_label_(.+)",
+        ".*-exporter",
+        "a.+z",
+        "a)|(?:b",
+    ] {
+        let regex = GoRegex::anchored(pattern).unwrap();
+        assert_eq!(matches!(regex.0.shape, Shape::Engine(_)), pattern == "a)|(?:b", "{pattern}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_as_a_pattern_is_compiled_or_refused(pattern in r"\PC{0,30}", text in r"\PC{0,10}") {
+        if let Ok(regex) = GoRegex::anchored(&pattern) {
+            prop_assert_eq!(regex.is_match(&text), regex.captures(&text).is_some());
+        }
+    }
+
+    #[test]
+    fn any_mix_of_syntax_is_compiled_or_refused(
+        pieces in prop::collection::vec(r"[a-c(){}\[\]|*+?.^$\\,:<>=!i0-9PQEdxp-]", 0..24),
+        text in "[a-c]{0,6}",
+    ) {
+        if let Ok(regex) = GoRegex::anchored(&pieces.concat()) {
+            prop_assert_eq!(regex.is_match(&text), regex.captures(&text).is_some());
+            let template = regex.template("<$1$0>");
+            regex.replace_all(&text, &template);
+        }
+    }
+}
