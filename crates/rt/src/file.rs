@@ -1,0 +1,88 @@
+//! Small files with secrets and certificates: bounded reads, and a stamp that tells whether one changed.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use outrigger_model::secret::{Secret, SecretSource};
+
+/// Most bytes of a secret, certificate or key file.
+const MAX_FILE_BYTES: u64 = 4 << 20;
+
+/// A file that could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// Not readable.
+    #[error("read file {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A directory, pipe or device.
+    #[error("{} is not a regular file", path.display())]
+    NotRegular {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Too large.
+    #[error("file {} is larger than {MAX_FILE_BYTES} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Not UTF-8.
+    #[error("file {} is not UTF-8 text", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Reads a whole small file.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+    let failed = |source| FileError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(FileError::NotRegular { path: path.to_owned() });
+    }
+    let mut content = Vec::new();
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut content).map_err(failed)?;
+    if content.len() as u64 > MAX_FILE_BYTES {
+        return Err(FileError::TooLarge { path: path.to_owned() });
+    }
+    Ok(content)
+}
+
+/// Reads a text file without the white space around it, as Prometheus reads secrets.
+pub(crate) fn read_trimmed(path: &Path) -> Result<String, FileError> {
+    let text = String::from_utf8(read(path)?).map_err(|_| FileError::NotText { path: path.to_owned() })?;
+    Ok(text.trim().to_owned())
+}
+
+/// The secret as it is now; a file is read anew.
+pub(crate) fn read_secret(source: &SecretSource) -> Result<Secret, FileError> {
+    match source {
+        SecretSource::Inline(secret) => Ok(secret.clone()),
+        SecretSource::File(path) => read_trimmed(path).map(Secret::new),
+    }
+}
+
+/// What tells one content of a file from the next without reading it; equal for two missing files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileStamp(Option<(Option<SystemTime>, u64, u64)>);
+
+impl FileStamp {
+    pub(crate) fn of(path: &Path) -> Self {
+        use std::os::unix::fs::MetadataExt as _;
+        Self(fs::metadata(path).ok().map(|meta| {
+            // Change time and inode catch what keeps modification time and length: a renamed or swapped file.
+            let changed =
+                (meta.ctime() as u64).wrapping_mul(1_000_000_007).wrapping_add(meta.ctime_nsec() as u64);
+            (meta.modified().ok(), meta.len(), changed.wrapping_mul(31).wrapping_add(meta.ino()))
+        }))
+    }
+}
