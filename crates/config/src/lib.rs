@@ -2,9 +2,13 @@
 //!
 //! Layer 1: reads no files and no environment itself; the caller hands both in.
 
+mod byte_size;
 pub mod error;
 pub mod file_access;
 pub mod go_regex;
+mod go_url;
 pub mod prometheus;
 pub mod relabel;
 pub mod selector;
+mod suggest;
+mod yaml;

@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use outrigger_model::http::HttpClientConfig;
+use outrigger_model::names::NameValidation;
 
-use super::discovery::DiscoveryConfig;
+use super::discovery::{self, DiscoveryConfig};
+use super::files::Files;
 use super::remote_write::CloudAuth;
+use super::{cloud_auth, http_client, relabel_rules};
 use crate::relabel::RelabelRule;
+use crate::yaml::walk::Cursor;
 
 /// `alerting`.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -36,4 +40,49 @@ pub struct AlertmanagerConfig {
     pub alert_relabel: Vec<RelabelRule>,
     /// Where they come from.
     pub discovery: Vec<DiscoveryConfig>,
+}
+
+impl AlertingConfig {
+    pub(super) fn read(value: &Cursor<'_>, validation: NameValidation, files: &Files<'_>) -> Self {
+        let Some(section) = value.section() else { return Self::default() };
+        let managers = section.items("alertmanagers");
+        let config = Self {
+            alert_relabel: relabel_rules::read(&section, "alert_relabel_configs", validation),
+            alertmanagers: managers
+                .iter()
+                .filter_map(|value| AlertmanagerConfig::read(value, validation, files))
+                .collect(),
+        };
+        section.finish(&[("alertmanager", "write alertmanagers, which is a list")]);
+        config
+    }
+}
+
+impl AlertmanagerConfig {
+    fn read(value: &Cursor<'_>, validation: NameValidation, files: &Files<'_>) -> Option<Self> {
+        if value.is_null() {
+            value.error("the Alertmanager configuration is empty", "remove the entry or fill it in");
+            return None;
+        }
+        let section = value.section()?;
+        let http = http_client::read(&section, &HttpClientConfig::default(), files);
+        let relabels = section.get("relabel_configs").is_some_and(|list| !list.items().is_empty());
+        if let Some(version) = section.get("api_version").filter(|value| !value.is_null())
+            && version.text() != Some("v2")
+        {
+            version.error(format!("{} is not an Alertmanager API version", version.shown()), "write v2");
+        }
+        let config = Self {
+            scheme: section.text("scheme").unwrap_or("http").to_owned(),
+            path_prefix: section.owned_text("path_prefix"),
+            timeout: section.duration("timeout").unwrap_or(Duration::from_secs(10)),
+            cloud_auth: cloud_auth::read(&section, &http.auth_keys, &["sigv4"], files),
+            http: http.config,
+            relabel: relabel_rules::read(&section, "relabel_configs", validation),
+            alert_relabel: relabel_rules::read(&section, "alert_relabel_configs", validation),
+            discovery: discovery::read(&section, !relabels, files),
+        };
+        section.finish(&[("targets", "write static_configs with a list of targets")]);
+        Some(config)
+    }
 }

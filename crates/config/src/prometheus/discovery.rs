@@ -5,7 +5,12 @@ use std::time::Duration;
 use outrigger_model::http::HttpClientConfig;
 use outrigger_model::target::TargetGroup;
 
+use super::files::{Files, ReferencedFileKind, star_in_last_element};
 use super::kubernetes_sd::KubernetesSd;
+use super::{http_client, target_groups};
+use crate::file_access::matches_pattern;
+use crate::go_url;
+use crate::yaml::walk::{Cursor, Section};
 
 /// One source of targets.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,4 +64,146 @@ impl HttpSd {
             http: HttpClientConfig::default(),
         }
     }
+}
+
+/// Kinds of discovery that Prometheus 3.16 knows and Outrigger does not act on.
+pub(super) const OTHER_KINDS: [&str; 33] = [
+    "aws_sd_configs",
+    "azure_sd_configs",
+    "consul_sd_configs",
+    "digitalocean_sd_configs",
+    "dns_sd_configs",
+    "docker_sd_configs",
+    "dockerswarm_sd_configs",
+    "ec2_sd_configs",
+    "ecs_sd_configs",
+    "elasticache_sd_configs",
+    "eureka_sd_configs",
+    "gce_sd_configs",
+    "hetzner_sd_configs",
+    "ionos_sd_configs",
+    "kuma_sd_configs",
+    "lightsail_sd_configs",
+    "linode_sd_configs",
+    "marathon_sd_configs",
+    "msk_sd_configs",
+    "nerve_sd_configs",
+    "nomad_sd_configs",
+    "oci_sd_configs",
+    "openstack_sd_configs",
+    "outscale_sd_configs",
+    "ovhcloud_sd_configs",
+    "puppetdb_sd_configs",
+    "rds_sd_configs",
+    "scaleway_sd_configs",
+    "serverset_sd_configs",
+    "stackit_sd_configs",
+    "triton_sd_configs",
+    "uyuni_sd_configs",
+    "vultr_sd_configs",
+];
+
+/// Reads the discovery keys that stand inline in `section`. With `check_addresses`, a static target that is a
+/// URL is an error; relabelling could still make an address of it.
+pub(super) fn read(section: &Section<'_>, check_addresses: bool, files: &Files<'_>) -> Vec<DiscoveryConfig> {
+    let mut found = Vec::new();
+    let groups: Vec<TargetGroup> = entries(section, "static_configs")
+        .iter()
+        .enumerate()
+        .filter_map(|(index, entry)| target_groups::read(entry, index, check_addresses))
+        .collect();
+    if !groups.is_empty() {
+        found.push(DiscoveryConfig::Static(groups));
+    }
+    let of = |name, read: &dyn Fn(&Cursor<'_>) -> Option<DiscoveryConfig>| -> Vec<DiscoveryConfig> {
+        entries(section, name).iter().filter_map(read).collect()
+    };
+    found.extend(of("file_sd_configs", &|entry| file_sd(entry, files).map(DiscoveryConfig::File)));
+    found.extend(of("http_sd_configs", &|entry| http_sd(entry, files).map(DiscoveryConfig::Http)));
+    let kubernetes = |entry: &Cursor<'_>| KubernetesSd::read(entry, files).map(DiscoveryConfig::Kubernetes);
+    found.extend(of("kubernetes_sd_configs", &kubernetes));
+    for kind in OTHER_KINDS {
+        let other = |entry: &Cursor<'_>| entry.section().map(|_| DiscoveryConfig::Unsupported(kind));
+        found.extend(of(kind, &other));
+    }
+    found
+}
+
+/// The entries of a discovery list, none of which may be empty.
+fn entries<'a>(section: &Section<'a>, name: &'static str) -> Vec<Cursor<'a>> {
+    let (empty, filled): (Vec<_>, Vec<_>) = section.items(name).into_iter().partition(Cursor::is_null);
+    for entry in empty {
+        entry.error(format!("the entry of {name} is empty"), "remove the entry or fill it in");
+    }
+    filled
+}
+
+fn file_sd(value: &Cursor<'_>, files: &Files<'_>) -> Option<FileSd> {
+    let section = value.section()?;
+    let listed = section.items("files");
+    if listed.is_empty() {
+        section.error_at("files", "no file is named", "add files, a list of patterns such as targets/*.yml");
+    }
+    let patterns = listed.iter().filter_map(|file| file_pattern(file, files)).collect();
+    let refresh = section.duration("refresh_interval");
+    section.finish(&[("names", "write files"), ("file", "write files, which is a list")]);
+    let mut config = FileSd::new(patterns);
+    config.refresh_interval = refresh.unwrap_or(config.refresh_interval);
+    Some(config)
+}
+
+/// `^[^*]*(\*[^/]*)?\.(json|yml|yaml|JSON|YML|YAML)$`
+fn file_pattern(value: &Cursor<'_>, files: &Files<'_>) -> Option<String> {
+    let text = value.text()?;
+    let known = ["json", "yml", "yaml", "JSON", "YML", "YAML"];
+    let suffix = text.rsplit_once('.').is_some_and(|(_, suffix)| known.contains(&suffix));
+    if !suffix {
+        let fix = "give the file the suffix .json, .yml or .yaml";
+        value.error(format!("{} is not a name for a target file", value.shown()), fix);
+        return None;
+    }
+    if !star_in_last_element(text) {
+        value.error(format!("{} has a * before its last /", value.shown()), "use * only in the file's name");
+        return None;
+    }
+    if matches_pattern(text, "").is_err() {
+        let fix = "close the [ with ], or escape it with a backslash";
+        value.error(format!("{} is not a file pattern", value.shown()), fix);
+        return None;
+    }
+    files.pattern(value, ReferencedFileKind::TargetFiles)
+}
+
+fn http_sd(value: &Cursor<'_>, files: &Files<'_>) -> Option<HttpSd> {
+    let section = value.section()?;
+    let http = http_client::read(&section, &HttpClientConfig::default(), files).config;
+    let url = section.get("url").filter(|value| value.text() != Some(""));
+    if url.is_none() {
+        section.error_at("url", "url is missing", "add url, for example http://discovery:8080/targets");
+    }
+    let url = url.and_then(|value| http_url(&value));
+    let refresh = section.duration("refresh_interval");
+    section.finish(&http_client::RETIRED);
+    let mut config = HttpSd::new(&url?);
+    config.http = http;
+    config.refresh_interval = refresh.unwrap_or(config.refresh_interval);
+    Some(config)
+}
+
+/// An absolute `http` or `https` URL.
+fn http_url(value: &Cursor<'_>) -> Option<String> {
+    let text = http_client::checked_url(value)?;
+    let url = go_url::parse(&text).ok()?;
+    if !matches!(url.scheme.as_str(), "http" | "https") {
+        value.error(
+            "the URL's scheme must be http or https",
+            "write for example http://discovery:8080/targets",
+        );
+        return None;
+    }
+    if url.host.is_empty() {
+        value.error("the URL has no host", "write for example http://discovery:8080/targets");
+        return None;
+    }
+    Some(text)
 }

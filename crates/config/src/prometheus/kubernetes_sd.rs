@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use outrigger_model::http::HttpClientConfig;
 
+use super::files::{Files, ReferencedFileKind};
+use super::http_client;
 use crate::selector::{FieldSelector, LabelSelector};
+use crate::yaml::walk::{Cursor, Section};
 
 /// The kind of object that targets are made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -114,4 +117,160 @@ pub struct AttachMetadata {
     pub job: bool,
     /// `cronjob`: name of the pod's CronJob.
     pub cronjob: bool,
+}
+
+impl Role {
+    /// The roles whose objects a selector may choose from when this is the role of the discovery.
+    pub fn selectable(self) -> &'static [Role] {
+        match self {
+            Role::Pod => &[Role::Pod, Role::Node],
+            Role::Service => &[Role::Service],
+            Role::EndpointSlice => &[Role::Pod, Role::Service, Role::EndpointSlice],
+            Role::Endpoints => &[Role::Pod, Role::Service, Role::Endpoints],
+            Role::Node => &[Role::Node],
+            Role::Ingress => &[Role::Ingress],
+        }
+    }
+
+    fn read(value: &Cursor<'_>) -> Option<Self> {
+        value.one_of("Kubernetes role", &Role::ALL.map(|role| (role.as_str(), role)))
+    }
+}
+
+fn names(roles: &[Role]) -> String {
+    roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+impl KubernetesSd {
+    pub(super) fn read(value: &Cursor<'_>, files: &Files<'_>) -> Option<Self> {
+        let section = value.section()?;
+        let http = http_client::read(&section, &HttpClientConfig::default(), files);
+        let api_server = section.get("api_server").filter(|value| !value.is_null());
+        let kubeconfig = section.get("kubeconfig_file");
+        let namespaces = section.get("namespaces").map(|value| namespaces(&value)).unwrap_or_default();
+        let has_kubeconfig = kubeconfig.as_ref().is_some_and(|value| value.text() != Some(""));
+        check_access(
+            &section,
+            api_server.is_some(),
+            has_kubeconfig,
+            http.customized,
+            namespaces.own_namespace,
+        );
+        let role = section.get("role").filter(|value| !value.is_null());
+        if role.is_none() {
+            section.error_at("role", "role is missing", format!("add role, one of {}", names(&Role::ALL)));
+        }
+        let role = role.and_then(|value| Role::read(&value));
+        let config = Self {
+            role: role.unwrap_or(Role::Pod),
+            api_server: api_server
+                .and_then(|value| http_client::checked_url(&value))
+                .filter(|url| !url.is_empty()),
+            kubeconfig_file: kubeconfig.and_then(|value| files.path(&value, ReferencedFileKind::Kubeconfig)),
+            http: http.config,
+            namespaces,
+            selectors: selectors(&section, role),
+            attach_metadata: attach_metadata(&section),
+        };
+        section.finish(&[
+            ("in_cluster", "remove it: without api_server the pod's own service account is used"),
+            ("api_servers", "write api_server, with one URL"),
+            ("namespace", "write namespaces with a list of names"),
+            ("selector", "write selectors, which is a list"),
+            ("kubeconfig", "write kubeconfig_file"),
+        ]);
+        role.map(|_| config)
+    }
+}
+
+/// Which ways to reach a cluster exclude each other.
+fn check_access(section: &Section<'_>, api_server: bool, kubeconfig: bool, http: bool, own_namespace: bool) {
+    if api_server && kubeconfig {
+        let message = "api_server and kubeconfig_file are both set";
+        section.error_at("kubeconfig_file", message, "keep one of the two");
+    }
+    if kubeconfig && http {
+        let message = "HTTP settings are set beside kubeconfig_file";
+        section.error_at("kubeconfig_file", message, "remove them; the kubeconfig holds them");
+    } else if !api_server && http {
+        let message = "HTTP settings are set, but no server that they are for";
+        section.missing("api_server", message, "add api_server, or remove the HTTP settings");
+    }
+    if own_namespace && (api_server || kubeconfig) {
+        let access = if api_server { "api_server" } else { "kubeconfig_file" };
+        let message = format!("namespaces.own_namespace and {access} are both set");
+        section.error_at("namespaces", message, "write the namespace in namespaces.names");
+    }
+}
+
+fn namespaces(value: &Cursor<'_>) -> Namespaces {
+    let Some(section) = value.section() else { return Namespaces::default() };
+    let own_namespace = section.boolean("own_namespace").unwrap_or(false);
+    let names = section.texts("names");
+    section.finish(&[]);
+    Namespaces { own_namespace, names }
+}
+
+fn attach_metadata(section: &Section<'_>) -> AttachMetadata {
+    let Some(section) = section.section("attach_metadata") else { return AttachMetadata::default() };
+    let flag = |name| section.boolean(name).unwrap_or(false);
+    let attach = AttachMetadata {
+        node: flag("node"),
+        namespace: flag("namespace"),
+        deployment: flag("deployment"),
+        job: flag("job"),
+        cronjob: flag("cronjob"),
+    };
+    section.finish(&[]);
+    attach
+}
+
+fn selectors(section: &Section<'_>, of: Option<Role>) -> Vec<RoleSelector> {
+    let mut selectors: Vec<RoleSelector> = Vec::new();
+    for item in section.items("selectors") {
+        let Some(selector) = selector(&item, of) else { continue };
+        if selectors.iter().any(|earlier| earlier.role == selector.role) {
+            let message = format!("there are two selectors for the role {}", selector.role.as_str());
+            item.error(message, "join them in one, separated by a comma");
+            continue;
+        }
+        selectors.push(selector);
+    }
+    selectors
+}
+
+fn selector(value: &Cursor<'_>, of: Option<Role>) -> Option<RoleSelector> {
+    if value.is_null() {
+        value.error("the selector is empty", "remove the entry or give it a role");
+        return None;
+    }
+    let section = value.section()?;
+    let role = section.get("role").filter(|value| !value.is_null());
+    if role.is_none() {
+        section.error_at("role", "the selector names no role", "add role: which objects it selects");
+    }
+    let role = role.and_then(|value| Role::read(&value));
+    if let (Some(role), Some(of)) = (role, of)
+        && !of.selectable().contains(&role)
+    {
+        let of_name = of.as_str();
+        let message = format!("{} objects cannot be selected for the role {of_name}", role.as_str());
+        section.error_at(
+            "role",
+            message,
+            format!("{of_name} supports selectors for {}", names(of.selectable())),
+        );
+    }
+    let label = section.get("label").and_then(|value| {
+        let parsed = LabelSelector::parse(value.text()?);
+        let fix = "write for example app=web,tier in (a,b),!canary";
+        parsed.map_err(|problem| value.error(format!("not a label selector: {problem}"), fix)).ok()
+    });
+    let field = section.get("field").and_then(|value| {
+        let parsed = FieldSelector::parse(value.text()?);
+        let fix = "write for example spec.nodeName=n1,status.phase!=Failed";
+        parsed.map_err(|problem| value.error(format!("not a field selector: {problem}"), fix)).ok()
+    });
+    section.finish(&[("labels", "write label"), ("fields", "write field")]);
+    Some(RoleSelector { role: role?, label: label.unwrap_or_default(), field: field.unwrap_or_default() })
 }

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use super::files::{Files, ReferencedFileKind};
+use crate::yaml::walk::{Cursor, Section};
+
 /// `outrigger`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct OutriggerConfig {
@@ -52,4 +55,81 @@ impl Default for Limits {
     fn default() -> Self {
         Self { remote_write_queue_bytes: 256 << 20, max_body_bytes: 256 << 20 }
     }
+}
+
+impl OutriggerConfig {
+    pub(super) fn read(value: &Cursor<'_>, files: &Files<'_>) -> Self {
+        let Some(section) = value.section() else { return Self::default() };
+        let config = Self {
+            cluster_name: section.owned_text("cluster_name"),
+            kubernetes: section.section("kubernetes").map(|section| kubernetes(section, files)),
+            request_budget: section.section("request_budget").map(request_budget).unwrap_or_default(),
+            limits: section.section("limits").map(limits).unwrap_or_default(),
+        };
+        section.finish(&[
+            ("kubeconfig", "write it below kubernetes"),
+            ("context", "write it below kubernetes"),
+            ("cluster", "write cluster_name"),
+        ]);
+        config
+    }
+}
+
+fn kubernetes(section: Section<'_>, files: &Files<'_>) -> KubernetesAccess {
+    let kubeconfig = section.get("kubeconfig");
+    let access = KubernetesAccess {
+        kubeconfig: kubeconfig.and_then(|value| files.path(&value, ReferencedFileKind::Kubeconfig)),
+        context: Some(section.owned_text("context")).filter(|name| !name.is_empty()),
+    };
+    section.finish(&[("kubeconfig_file", "write kubeconfig")]);
+    access
+}
+
+fn request_budget(section: Section<'_>) -> RequestBudget {
+    let default = RequestBudget::default();
+    let rate = section.get("requests_per_second").and_then(|value| {
+        let rate = value.float()?;
+        let usable = rate.is_finite() && rate > 0.0;
+        if !usable {
+            value.error(format!("{} is not a rate", value.shown()), "write a number greater than 0");
+        }
+        usable.then_some(rate)
+    });
+    let burst = section.get("burst").and_then(|value| {
+        let burst = value.unsigned()?;
+        let usable = u32::try_from(burst).ok().filter(|burst| *burst > 0);
+        if usable.is_none() {
+            value.error(
+                format!("{} is not a burst", value.shown()),
+                "write a whole number from 1 to 4294967295",
+            );
+        }
+        usable
+    });
+    section.finish(&[("qps", "write requests_per_second")]);
+    RequestBudget {
+        requests_per_second: rate.unwrap_or(default.requests_per_second),
+        burst: burst.unwrap_or(default.burst),
+    }
+}
+
+fn limits(section: Section<'_>) -> Limits {
+    let default = Limits::default();
+    let bytes = |name: &'static str, default| {
+        let Some(value) = section.get(name) else { return default };
+        let Some(size) = value.size() else { return default };
+        match u64::try_from(size) {
+            Ok(bytes) if bytes > 0 => bytes,
+            _ => {
+                value.error(format!("{} is not greater than 0", value.shown()), "write for example 256MiB");
+                default
+            }
+        }
+    };
+    let limits = Limits {
+        remote_write_queue_bytes: bytes("remote_write_queue_bytes", default.remote_write_queue_bytes),
+        max_body_bytes: bytes("max_body_bytes", default.max_body_bytes),
+    };
+    section.finish(&[("body_size_limit", "write max_body_bytes")]);
+    limits
 }

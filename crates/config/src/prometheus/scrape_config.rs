@@ -4,11 +4,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use outrigger_model::duration;
 use outrigger_model::http::HttpClientConfig;
 use outrigger_model::names::NameValidation;
 
-use super::discovery::DiscoveryConfig;
+use super::discovery::{self, DiscoveryConfig};
+use super::files::Files;
+use super::global::{GlobalConfig, not_zero};
+use super::{http_client, relabel_rules};
 use crate::relabel::RelabelRule;
+use crate::yaml::walk::{Cursor, Section, one_of_fix};
 
 /// A format that a target may be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -209,4 +214,232 @@ impl ScrapeConfig {
             discovery: Vec::new(),
         }
     }
+}
+
+/// Advice for keys of older versions, of other agents, and of other sections.
+const RETIRED: [(&str, &str); 12] = [
+    ("target_groups", "write static_configs"),
+    ("targets", "write static_configs with a list of targets"),
+    ("labels", "write it beside targets in an entry of static_configs"),
+    ("scrape_classic_histograms", "write always_scrape_classic_histograms"),
+    ("headers", "write http_headers, with a list of values for each header"),
+    ("insecure_skip_verify", "write it below tls_config"),
+    ("max_scrape_size", "this is a key of vmagent; write body_size_limit"),
+    ("disable_compression", "this is a key of vmagent; write enable_compression: false"),
+    ("stream_parse", "this is a key of vmagent; bodies are always parsed as they arrive"),
+    ("series_limit", "this is a key of vmagent; write sample_limit"),
+    ("scrape_align_interval", "this is a key of vmagent; scrapes are spread by the target's hash"),
+    ("scrape_offset", "this is a key of vmagent; scrapes are spread by the target's hash"),
+];
+
+impl ScrapeConfig {
+    /// Reads one entry of `scrape_configs`. `None` when it has no usable job name.
+    pub(super) fn read(
+        value: &Cursor<'_>,
+        global: &GlobalConfig,
+        escaping: Option<&Cursor<'_>>,
+        files: &Files<'_>,
+    ) -> Option<Self> {
+        if value.is_null() {
+            value.error("the scrape configuration is empty", "remove the entry or fill it in");
+            return None;
+        }
+        let section = value.section()?;
+        let job_name = section.text("job_name").unwrap_or("");
+        if job_name.is_empty() {
+            section.error_at("job_name", "job_name is empty", "add job_name; it becomes the label job");
+        }
+        let mut config = Self::new(job_name);
+        config.read_request(&section, files);
+        config.read_limits(&section, global);
+        config.read_formats(&section, global, escaping);
+        config.scrape_failure_log_file = section
+            .get("scrape_failure_log_file")
+            .and_then(|value| files.output(&value))
+            .or_else(|| global.scrape_failure_log_file.clone());
+        config.relabel = relabel_rules::read(&section, "relabel_configs", config.metric_name_validation);
+        config.metric_relabel =
+            relabel_rules::read(&section, "metric_relabel_configs", config.metric_name_validation);
+        let relabels = section.get("relabel_configs").is_some_and(|list| !list.items().is_empty());
+        config.discovery = discovery::read(&section, !relabels, files);
+        section.finish(&RETIRED);
+        Some(config)
+    }
+
+    fn read_request(&mut self, section: &Section<'_>, files: &Files<'_>) {
+        if let Some(text) = section.text("metrics_path") {
+            self.metrics_path = text.to_owned();
+        }
+        if let Some(text) = section.text("scheme") {
+            self.scheme = text.to_owned();
+        }
+        self.params = section.get("params").map(|value| params(&value)).unwrap_or_default();
+        let flag = |name, default| section.boolean(name).unwrap_or(default);
+        self.honor_labels = flag("honor_labels", self.honor_labels);
+        self.honor_timestamps = flag("honor_timestamps", self.honor_timestamps);
+        self.track_timestamps_staleness = flag("track_timestamps_staleness", self.track_timestamps_staleness);
+        self.enable_compression = flag("enable_compression", self.enable_compression);
+        self.http = http_client::read(section, &HttpClientConfig::default(), files).config;
+    }
+
+    fn read_limits(&mut self, section: &Section<'_>, global: &GlobalConfig) {
+        self.scrape_interval = not_zero(section.duration("scrape_interval"), global.scrape_interval);
+        let timeout = section.duration("scrape_timeout").unwrap_or(Duration::ZERO);
+        if timeout > self.scrape_interval {
+            timeout_error(section, timeout, self.scrape_interval);
+        }
+        self.scrape_timeout = not_zero(Some(timeout), global.scrape_timeout.min(self.scrape_interval));
+        let limit = |name, inherited| section.unsigned(name).filter(|limit| *limit > 0).unwrap_or(inherited);
+        self.body_size_limit = body_size_limit(section).unwrap_or(global.body_size_limit);
+        self.sample_limit = limit("sample_limit", global.sample_limit);
+        self.target_limit = limit("target_limit", global.target_limit);
+        self.label_limit = limit("label_limit", global.label_limit);
+        self.label_name_length_limit = limit("label_name_length_limit", global.label_name_length_limit);
+        self.label_value_length_limit = limit("label_value_length_limit", global.label_value_length_limit);
+        self.keep_dropped_targets = limit("keep_dropped_targets", global.keep_dropped_targets);
+        self.native_histogram_bucket_limit = limit("native_histogram_bucket_limit", 0);
+        let factor = section.get("native_histogram_min_bucket_factor").and_then(|value| value.float());
+        self.native_histogram_min_bucket_factor = factor.unwrap_or(0.0);
+    }
+
+    fn read_formats(
+        &mut self,
+        section: &Section<'_>,
+        global: &GlobalConfig,
+        global_escaping: Option<&Cursor<'_>>,
+    ) {
+        let inherited = |name, inherited| {
+            section
+                .get(name)
+                .filter(|value| !value.is_null())
+                .and_then(|value| value.boolean())
+                .unwrap_or(inherited)
+        };
+        self.extra_scrape_metrics = inherited("extra_scrape_metrics", global.extra_scrape_metrics);
+        self.scrape_native_histograms =
+            inherited("scrape_native_histograms", global.scrape_native_histograms);
+        self.convert_classic_histograms_to_nhcb =
+            inherited("convert_classic_histograms_to_nhcb", global.convert_classic_histograms_to_nhcb);
+        self.always_scrape_classic_histograms =
+            inherited("always_scrape_classic_histograms", global.always_scrape_classic_histograms);
+        let own = section.get("scrape_protocols").filter(|value| !value.is_null());
+        self.scrape_protocols = match (own, &global.scrape_protocols) {
+            (Some(value), _) => scrape_protocols(&value),
+            (None, Some(protocols)) => protocols.clone(),
+            (None, None) if self.scrape_native_histograms => {
+                [ScrapeProtocol::PrometheusProto].into_iter().chain(ScrapeProtocol::DEFAULT).collect()
+            }
+            (None, None) => ScrapeProtocol::DEFAULT.to_vec(),
+        };
+        self.fallback_scrape_protocol = section
+            .get("fallback_scrape_protocol")
+            .filter(|value| value.text() != Some(""))
+            .and_then(|value| scrape_protocol(&value));
+        let own = section.get("metric_name_validation_scheme").and_then(|value| name_validation(&value));
+        self.metric_name_validation = own.unwrap_or(global.metric_name_validation);
+        self.metric_name_escaping = self.read_escaping(section, own, global, global_escaping);
+    }
+
+    /// The scheme that is written here; else, when this job has a validation scheme of its own, the one that
+    /// goes with that; else the global one.
+    fn read_escaping(
+        &self,
+        section: &Section<'_>,
+        own_validation: Option<NameValidation>,
+        global: &GlobalConfig,
+        global_value: Option<&Cursor<'_>>,
+    ) -> EscapingScheme {
+        let inferred = |validation| match validation {
+            NameValidation::Legacy => EscapingScheme::Underscores,
+            NameValidation::Utf8 => EscapingScheme::AllowUtf8,
+        };
+        let written = |value: &Cursor<'_>| value.text().is_some_and(|text| !text.is_empty());
+        let own = section.get("metric_name_escaping_scheme").filter(written);
+        let inherited = global_value.filter(|value| written(value)).and_then(escaping_scheme);
+        let scheme = match (&own, own_validation) {
+            (Some(value), _) => escaping_scheme(value),
+            (None, Some(validation)) => Some(inferred(validation)),
+            (None, None) => inherited.or(Some(inferred(global.metric_name_validation))),
+        };
+        let scheme = scheme.unwrap_or(inferred(self.metric_name_validation));
+        if scheme == EscapingScheme::AllowUtf8 && self.metric_name_validation != NameValidation::Utf8 {
+            let key =
+                if own.is_some() { "metric_name_escaping_scheme" } else { "metric_name_validation_scheme" };
+            let message = "allow-utf-8 names are asked for, but only legacy names are valid";
+            let fix =
+                "set metric_name_validation_scheme to utf8, or metric_name_escaping_scheme to underscores";
+            section.error_at(key, message, fix);
+        }
+        scheme
+    }
+}
+
+/// `body_size_limit` in bytes; `None` when it is absent or zero. Negative means no limit.
+pub(super) fn body_size_limit(section: &Section<'_>) -> Option<u64> {
+    let size = section.get("body_size_limit")?.size().filter(|size| *size != 0)?;
+    Some(u64::try_from(size).unwrap_or(0))
+}
+
+pub(super) fn timeout_error(section: &Section<'_>, timeout: Duration, interval: Duration) {
+    let (timeout, interval) = (duration::format(timeout), duration::format(interval));
+    let message = format!("the scrape timeout {timeout} is greater than the scrape interval {interval}");
+    section.error_at(
+        "scrape_timeout",
+        message,
+        format!("write at most {interval}, or a longer scrape_interval"),
+    );
+}
+
+/// Query parameters: a list of values for each name.
+fn params(value: &Cursor<'_>) -> Vec<(String, Vec<String>)> {
+    let mut params: Vec<_> =
+        value.entries().iter().map(|(name, values)| ((*name).to_owned(), values.texts())).collect();
+    params.sort();
+    params
+}
+
+fn scrape_protocol(value: &Cursor<'_>) -> Option<ScrapeProtocol> {
+    let known = ScrapeProtocol::ALL.map(|protocol| (protocol.as_str(), protocol));
+    value.one_of("scrape protocol", &known)
+}
+
+/// Reads a list of protocols, which must have entries, each once.
+pub(super) fn scrape_protocols(value: &Cursor<'_>) -> Vec<ScrapeProtocol> {
+    let items = value.items();
+    if items.is_empty() {
+        value.error("the list of scrape protocols is empty", "remove the key, or name at least one protocol");
+    }
+    let mut protocols = Vec::new();
+    let mut seen: Vec<String> = Vec::new();
+    for item in items {
+        let name = item.text().unwrap_or("").to_lowercase();
+        if seen.contains(&name) {
+            item.error(format!("{} stands twice", item.shown()), "keep one of the two");
+            continue;
+        }
+        seen.push(name);
+        protocols.extend(scrape_protocol(&item));
+    }
+    protocols
+}
+
+/// `None` when the scheme is not set.
+pub(super) fn name_validation(value: &Cursor<'_>) -> Option<NameValidation> {
+    if value.text()?.is_empty() {
+        return None;
+    }
+    value.one_of(
+        "name validation scheme",
+        &[("utf8", NameValidation::Utf8), ("legacy", NameValidation::Legacy)],
+    )
+}
+
+fn escaping_scheme(value: &Cursor<'_>) -> Option<EscapingScheme> {
+    let scheme = EscapingScheme::from_name(value.text()?);
+    if scheme.is_none() {
+        let known = EscapingScheme::ALL.map(EscapingScheme::as_str);
+        let fix = one_of_fix(value.text().unwrap_or(""), &known);
+        value.error(format!("{} is not a name escaping scheme", value.shown()), fix);
+    }
+    scheme
 }
