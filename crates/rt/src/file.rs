@@ -3,7 +3,10 @@
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
+
+use parking_lot::Mutex;
 
 use outrigger_model::secret::{Secret, SecretSource};
 
@@ -84,5 +87,57 @@ impl FileStamp {
                 (meta.ctime() as u64).wrapping_mul(1_000_000_007).wrapping_add(meta.ctime_nsec() as u64);
             (meta.modified().ok(), meta.len(), changed.wrapping_mul(31).wrapping_add(meta.ino()))
         }))
+    }
+}
+
+/// Something built from files, built anew when one of them changes. While the new content does not work, the
+/// last that did stays in use.
+#[derive(Debug)]
+pub(crate) struct Reloading<T> {
+    files: Vec<PathBuf>,
+    built: Mutex<Option<Built<T>>>,
+}
+
+#[derive(Debug)]
+struct Built<T> {
+    stamps: Vec<FileStamp>,
+    value: Arc<T>,
+}
+
+impl<T> Reloading<T> {
+    pub(crate) fn new(files: Vec<PathBuf>) -> Self {
+        Self { files, built: Mutex::new(None) }
+    }
+
+    /// Whether the value can change.
+    pub(crate) fn has_files(&self) -> bool {
+        !self.files.is_empty()
+    }
+
+    /// The value for the files as they are now; an error only while none was ever built.
+    pub(crate) fn get<E>(&self, build: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, E>
+    where
+        E: std::error::Error + 'static,
+    {
+        let mut built = self.built.lock();
+        // Taken before reading, so that a change while reading is seen the next time.
+        let stamps: Vec<FileStamp> = self.files.iter().map(|path| FileStamp::of(path)).collect();
+        if let Some(built) = &*built
+            && built.stamps == stamps
+        {
+            return Ok(built.value.clone());
+        }
+        let value = match (build(), &mut *built) {
+            (Ok(value), _) => Arc::new(value),
+            (Err(error), Some(earlier)) => {
+                let error = outrigger_model::fault::chain(&error);
+                tracing::warn!(%error, files = ?self.files, "changed files are not usable, keeping their earlier content");
+                earlier.stamps = stamps;
+                return Ok(earlier.value.clone());
+            }
+            (Err(error), None) => return Err(error),
+        };
+        *built = Some(Built { stamps, value: value.clone() });
+        Ok(value)
     }
 }

@@ -7,18 +7,32 @@
 //!
 //! A response is any response: status codes are the caller's business, and so is `Content-Encoding`.
 
+mod auth;
 mod body;
+mod connect;
+mod destination;
 mod error;
+mod exchange;
 mod oauth2;
+mod pool;
+mod progress;
 mod proxy;
+mod transport;
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use ::http::{HeaderMap, Method, StatusCode};
+use ::http::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_TYPE, COOKIE, HOST,
+    LOCATION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, USER_AGENT, WWW_AUTHENTICATE,
+};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use bytes::Bytes;
+use http_body_util::Full;
 use outrigger_model::clock::{SharedClock, SystemClock};
 use outrigger_model::fault::Blame;
-use outrigger_model::http::HttpClientConfig;
+use outrigger_model::http::{HttpAuth, HttpClientConfig};
 use tokio::time::Instant;
 
 pub use body::BodyReader;
@@ -28,7 +42,34 @@ pub use error::{
 pub use oauth2::TokenError;
 pub use proxy::{ProxyEnvironment, ProxyError};
 
+use auth::{Auth, Credentials};
+use body::{Home, StreamUse};
+use connect::{Opened, Way};
+use destination::{Destination, Scheme};
+use exchange::{Exchange, SendFailure};
+use oauth2::TokenSource;
+use pool::{Pool, PoolKey, Pooled};
+use progress::Progress;
+use proxy::{ProxyRules, ProxyScheme, ProxyServer};
+
 use crate::resolver::Resolver;
+use crate::tls::{ClientTls, ClientTlsConfigs};
+
+/// Most redirects in a row, as Go's `http.Client`.
+const MAX_REDIRECTS: usize = 10;
+
+/// Most bytes of a redirect's body that are read so that its connection can be used again, as Go's `http.Client`.
+const MAX_DISCARDED: usize = 2 << 10;
+
+/// Headers that are not sent on to another host (Go `net/http` `makeHeadersCopier`).
+const SENSITIVE_HEADERS: [HeaderName; 6] = [
+    AUTHORIZATION,
+    COOKIE,
+    HeaderName::from_static("cookie2"),
+    WWW_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    PROXY_AUTHENTICATE,
+];
 
 /// What of a client is not in the configuration file.
 #[derive(Debug, Clone)]
@@ -59,7 +100,7 @@ impl ClientOptions {
             pool: PoolOptions::default(),
             max_header_bytes: 64 << 10,
             environment: ProxyEnvironment::from_process(),
-            clock: std::sync::Arc::new(SystemClock),
+            clock: Arc::new(SystemClock),
         }
     }
 
@@ -101,7 +142,7 @@ pub struct HttpRequest<'a> {
     /// Method.
     pub method: Method,
     /// `http://…`, `https://…`, or `http+unix://%2Frun%2Fapp.sock/path` for a unix socket. User information in it
-    /// becomes basic authentication unless another kind is configured; a fragment is not sent.
+    /// becomes basic authentication in place of any configured kind (as in Go); a fragment is not sent.
     pub url: &'a str,
     /// Further headers.
     pub headers: HeaderMap,
@@ -139,7 +180,23 @@ pub struct ClientStats {
 
 /// An HTTP client for one `http_config`; cheap to clone, all clones share connections and tokens.
 #[derive(Debug, Clone)]
-pub struct HttpClient {}
+pub struct HttpClient {
+    shared: Arc<ClientShared>,
+}
+
+#[derive(Debug)]
+struct ClientShared {
+    name: String,
+    user_agent: HeaderValue,
+    blame: Blame,
+    max_header_bytes: usize,
+    follow_redirects: bool,
+    credentials: Credentials,
+    tls: ClientTls,
+    proxy: ProxyRules,
+    resolver: Resolver,
+    pool: Arc<Pool>,
+}
 
 impl HttpClient {
     /// Builds the client; connects to nothing and reads no file yet.
@@ -152,8 +209,28 @@ impl HttpClient {
         options: ClientOptions,
         resolver: Resolver,
     ) -> Result<Self, BuildClientError> {
-        let _ = (config, options, resolver);
-        todo!()
+        let token_source = match &config.auth {
+            Some(HttpAuth::OAuth2(oauth2)) => {
+                let source = TokenSource::new(oauth2, config.enable_http2, &options, resolver.clone())?;
+                Some(Arc::new(source))
+            }
+            _ => None,
+        };
+        let user_agent = HeaderValue::try_from(&options.user_agent)
+            .map_err(|_| BuildClientError::Header { key: "user agent", name: "User-Agent".to_owned() })?;
+        let shared = ClientShared {
+            user_agent,
+            blame: options.blame,
+            max_header_bytes: options.max_header_bytes,
+            follow_redirects: config.follow_redirects,
+            credentials: Credentials::new(config, token_source)?,
+            tls: ClientTls::new(&config.tls, config.enable_http2)?,
+            proxy: ProxyRules::new(&config.proxy, &options.environment)?,
+            resolver,
+            pool: Arc::new(Pool::new(options.pool)),
+            name: options.name,
+        };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Sends a request and waits for the response's headers, following redirects as Go's `http.Client` does if the
@@ -167,12 +244,286 @@ impl HttpClient {
     /// # Errors
     /// [`HttpError`] by step; any status is a response, not an error.
     pub async fn send(&self, request: HttpRequest<'_>) -> Result<HttpResponse, HttpError> {
-        let _ = request;
-        todo!()
+        let destination = Destination::parse(request.url)
+            .map_err(|source| HttpError::Url { url: Destination::redact(request.url), source })?;
+        let progress = Progress::new(self.shared.subject(&destination));
+        let deadline = request.deadline;
+        let response = self.shared.follow(request, destination, &progress);
+        match tokio::time::timeout_at(deadline, response).await {
+            Ok(result) => result,
+            Err(_) => Err(HttpError::Timeout { subject: progress.subject(), step: progress.step() }),
+        }
+    }
+
+    /// What the client is for, as given in [`ClientOptions::name`].
+    pub fn name(&self) -> &str {
+        &self.shared.name
     }
 
     /// What was done so far.
     pub fn stats(&self) -> ClientStats {
-        todo!()
+        let pool = &self.shared.pool;
+        ClientStats {
+            opened: pool.opened.load(Ordering::Relaxed),
+            reused: pool.reused.load(Ordering::Relaxed),
+            retried: pool.retried.load(Ordering::Relaxed),
+            pooled: pool.len(),
+        }
     }
+}
+
+/// One request to one host, as sent.
+struct Attempt<'a> {
+    destination: &'a Destination,
+    proxy: Option<&'a ProxyServer>,
+    tls_configs: Option<&'a ClientTlsConfigs>,
+    key: PoolKey,
+    method: &'a Method,
+    headers: &'a HeaderMap,
+    body: &'a Bytes,
+    deadline: Instant,
+    progress: &'a Progress,
+}
+
+type Answer = (::http::response::Parts, BodyReader);
+
+impl ClientShared {
+    fn subject(&self, destination: &Destination) -> Subject {
+        Subject { host: destination.authority.clone(), blame: self.blame }
+    }
+
+    async fn follow(
+        &self,
+        request: HttpRequest<'_>,
+        first: Destination,
+        progress: &Progress,
+    ) -> Result<HttpResponse, HttpError> {
+        let HttpRequest { mut method, mut headers, mut body, deadline, .. } = request;
+        let mut destination = first.clone();
+        let mut trusted = true;
+        for redirects in 0.. {
+            let sent = self.authorize(&destination, &headers, trusted, deadline, progress).await?;
+            let (parts, reader) =
+                self.round_trip(&destination, &method, &sent, &body, deadline, progress).await?;
+            if parts.status == StatusCode::UNAUTHORIZED
+                && let Auth::OAuth2(source) = &self.credentials.auth
+                && let Some(token) = sent.get(AUTHORIZATION)
+            {
+                source.refused(token);
+            }
+            let location = parts.headers.get(LOCATION).filter(|_| is_redirect(parts.status));
+            let Some(location) = location.filter(|_| self.follow_redirects) else {
+                return Ok(HttpResponse {
+                    status: parts.status,
+                    headers: parts.headers,
+                    final_url: destination.shown_url(),
+                    body: reader,
+                });
+            };
+            let refuse = |source| HttpError::Redirect { subject: self.subject(&destination), source };
+            if redirects >= MAX_REDIRECTS {
+                return Err(refuse(RedirectError::TooMany(MAX_REDIRECTS)));
+            }
+            let next = redirect_target(&destination, location).map_err(refuse)?;
+            reader.discard(MAX_DISCARDED).await;
+            if redirects_to_get(parts.status, &method) {
+                method = Method::GET;
+                body = Bytes::new();
+                for name in [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_TYPE] {
+                    headers.remove(name);
+                }
+            }
+            // Once away, credentials stay away, even if a later redirect leads back.
+            trusted = trusted && next.is_trusted_by(&first);
+            if next.authority != destination.authority {
+                headers.remove(HOST);
+            }
+            progress.move_to(self.subject(&next));
+            destination = next;
+        }
+        unreachable!("the loop ends by a response or by too many redirects")
+    }
+
+    /// The headers of the request to this destination.
+    async fn authorize(
+        &self,
+        destination: &Destination,
+        given: &HeaderMap,
+        trusted: bool,
+        deadline: Instant,
+        progress: &Progress,
+    ) -> Result<HeaderMap, HttpError> {
+        let mut headers = given.clone();
+        if !headers.contains_key(USER_AGENT) {
+            headers.insert(USER_AGENT, self.user_agent.clone());
+        }
+        if !trusted {
+            for name in SENSITIVE_HEADERS {
+                headers.remove(name);
+            }
+        }
+        if let Some((user, password)) = &destination.user
+            && !headers.contains_key(AUTHORIZATION)
+        {
+            headers.insert(AUTHORIZATION, proxy::basic_authorization(user, password));
+        }
+        if trusted {
+            progress.enter(Step::Auth);
+            self.credentials.apply(&mut headers, &progress.subject(), deadline).await?;
+        }
+        if !headers.contains_key(HOST) {
+            headers.insert(HOST, destination.host_header.clone());
+        }
+        Ok(headers)
+    }
+
+    async fn round_trip(
+        &self,
+        destination: &Destination,
+        method: &Method,
+        headers: &HeaderMap,
+        body: &Bytes,
+        deadline: Instant,
+        progress: &Progress,
+    ) -> Result<Answer, HttpError> {
+        let proxy = self.proxy.proxy_for(destination);
+        let proxy_tls = proxy.is_some_and(|proxy| proxy.scheme == ProxyScheme::Https);
+        let tls_configs = if destination.scheme == Scheme::Https || proxy_tls {
+            let configs = self.tls.current();
+            Some(configs.map_err(|source| HttpError::TlsSetup { subject: progress.subject(), source })?)
+        } else {
+            None
+        };
+        let generation = tls_configs.as_ref().map_or(0, |configs| configs.generation);
+        if self.pool.newest_generation.fetch_max(generation, Ordering::Relaxed) < generation {
+            self.pool.forget_generations_before(generation);
+        }
+        let authority = destination.authority.clone();
+        let key = match (destination.scheme, proxy) {
+            (Scheme::Unix, _) => PoolKey::Unix(authority),
+            (Scheme::Https, _) => PoolKey::Tls(authority, generation),
+            (Scheme::Http, Some(proxy)) if proxy.scheme != ProxyScheme::Socks5 => {
+                PoolKey::Forward(proxy.authority.clone(), generation)
+            }
+            (Scheme::Http, _) => PoolKey::Plain(authority),
+        };
+        let proxy = proxy.map(|proxy| &**proxy);
+        let attempt = Attempt {
+            destination,
+            proxy,
+            tls_configs: tls_configs.as_deref(),
+            key,
+            method,
+            headers,
+            body,
+            deadline,
+            progress,
+        };
+        if let Some(pooled) = self.pool.take(&attempt.key) {
+            match self.send_on(&attempt, pooled).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) if failure.answered => return Err(failure.into_error(progress.subject())),
+                // Closed while it was idle, most likely: nobody has seen this request.
+                Err(_) => self.pool.retried.fetch_add(1, Ordering::Relaxed),
+            };
+        }
+        let connection = self.open(&attempt).await?;
+        self.send_on(&attempt, connection).await.map_err(|failure| failure.into_error(progress.subject()))
+    }
+
+    async fn open(&self, attempt: &Attempt<'_>) -> Result<Pooled, HttpError> {
+        let way = Way {
+            resolver: &self.resolver,
+            tls: &self.tls,
+            tls_configs: attempt.tls_configs,
+            proxy: attempt.proxy,
+            connect_headers: &self.proxy.connect_headers,
+            user_agent: &self.user_agent,
+            max_header_bytes: self.max_header_bytes,
+            progress: attempt.progress,
+        };
+        let opened = way.open(attempt.destination).await?;
+        self.pool.opened.fetch_add(1, Ordering::Relaxed);
+        Ok(match opened {
+            Opened::Http1(io) => Pooled::Http1(io),
+            Opened::Http2(sender) => Pooled::Http2(self.pool.share(attempt.key.clone(), sender)),
+        })
+    }
+
+    async fn send_on(&self, attempt: &Attempt<'_>, connection: Pooled) -> Result<Answer, SendFailure> {
+        attempt.progress.enter(Step::Headers);
+        let subject = attempt.progress.subject();
+        match connection {
+            Pooled::Http1(io) => {
+                let request = attempt.http1_request();
+                let (response, exchange) = Exchange::send(io, request, self.max_header_bytes).await?;
+                let (parts, incoming) = response.into_parts();
+                let home = Home { pool: self.pool.clone(), key: attempt.key.clone() };
+                let reader = BodyReader::http1(subject, attempt.deadline, incoming, exchange, home).await;
+                Ok((parts, reader))
+            }
+            Pooled::Http2(shared) => {
+                let request = attempt.http2_request();
+                let mut sender = shared.sender.clone();
+                let (pool, key) = (self.pool.clone(), attempt.key.clone());
+                let mut stream = StreamUse { pool, key, shared, suspect: true };
+                let response = sender.send_request(request).await;
+                let response = response.map_err(|error| SendFailure { error, answered: false })?;
+                stream.suspect = false;
+                let (parts, incoming) = response.into_parts();
+                Ok((parts, BodyReader::http2(subject, attempt.deadline, incoming, stream)))
+            }
+        }
+    }
+}
+
+impl Attempt<'_> {
+    fn http1_request(&self) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(self.body.clone()));
+        *request.method_mut() = self.method.clone();
+        *request.headers_mut() = self.headers.clone();
+        *request.uri_mut() = Uri::from(self.destination.target.clone());
+        if let (PoolKey::Forward(..), Some(proxy)) = (&self.key, self.proxy) {
+            *request.uri_mut() = self.destination.absolute_uri();
+            if let Some(authorization) = &proxy.authorization {
+                request.headers_mut().insert(PROXY_AUTHORIZATION, authorization.clone());
+            }
+        }
+        request
+    }
+
+    fn http2_request(&self) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(self.body.clone()));
+        *request.method_mut() = self.method.clone();
+        *request.headers_mut() = self.headers.clone();
+        // The authority stands in the URI.
+        request.headers_mut().remove(HOST);
+        *request.uri_mut() = self.destination.absolute_uri();
+        request
+    }
+}
+
+impl SendFailure {
+    fn into_error(self, subject: Subject) -> HttpError {
+        let source = self.error;
+        if self.answered || source.is_parse() || source.is_incomplete_message() {
+            HttpError::Headers { subject, source }
+        } else {
+            HttpError::Send { subject, source }
+        }
+    }
+}
+
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+fn redirects_to_get(status: StatusCode, method: &Method) -> bool {
+    matches!(status.as_u16(), 301..=303) && *method != Method::GET && *method != Method::HEAD
+}
+
+fn redirect_target(from: &Destination, location: &HeaderValue) -> Result<Destination, RedirectError> {
+    let location = std::str::from_utf8(location.as_bytes()).map_err(|_| RedirectError::LocationBytes)?;
+    let url = from.url.join(location).map_err(|error| RedirectError::Location(error.into()))?;
+    Destination::from_url(url).map_err(RedirectError::Location)
 }

@@ -1,15 +1,47 @@
 //! An HTTP server for one router: bounded in connections, headers, bodies and patience.
 
+mod patience;
+
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use ::http::{Request, StatusCode};
 use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, DefaultBodyLimit};
+use axum::response::{IntoResponse as _, Response};
+use http_body_util::Limited;
+use hyper::body::{Body as _, Incoming};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use outrigger_model::http::PemSource;
 use outrigger_model::secret::SecretSource;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
-use crate::tls::TlsSetupError;
+use crate::http::IoCause;
+use crate::log_limit::LogLimit;
+use crate::tls::{AcceptorSource, TlsSetupError};
+use patience::{PatientBody, PatientStream};
+
+/// Most headers of a request.
+const MAX_HEADERS: usize = 100;
+
+/// Most requests at once on one HTTP/2 connection.
+const MAX_STREAMS: u32 = 64;
+
+/// Pause after a failed accept, which for want of file descriptors would fail again at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Settings of a [`Server`].
 #[derive(Debug, Clone)]
@@ -84,7 +116,7 @@ pub enum BindError {
         /// The address.
         address: SocketAddr,
         /// Why.
-        source: io::Error,
+        source: IoCause,
     },
     /// Certificate or key cannot be used.
     #[error("set up TLS for {address}")]
@@ -98,7 +130,12 @@ pub enum BindError {
 
 /// A bound server; [`Server::serve`] starts it.
 #[derive(Debug)]
-pub struct Server {}
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: Option<AcceptorSource>,
+    limits: ServerLimits,
+}
 
 impl Server {
     /// Binds the address and loads the certificate.
@@ -106,19 +143,161 @@ impl Server {
     /// # Errors
     /// [`BindError`] with the address and the reason.
     pub async fn bind(config: ServerConfig) -> Result<Self, BindError> {
-        let _ = config;
-        todo!()
+        let ServerConfig { listen: address, tls, limits } = config;
+        let tls = tls
+            .map(|ServerTls { cert, key, client_ca }| AcceptorSource::new(cert, key, client_ca))
+            .transpose()
+            .map_err(|source| BindError::Tls { address, source })?;
+        let failed = |source| BindError::Listen { address, source: IoCause(source) };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self { listener, address, tls, limits })
     }
 
     /// The bound address, with the real port.
     pub fn address(&self) -> SocketAddr {
-        todo!()
+        self.address
     }
 
     /// Serves `router` until `shutdown` is cancelled; then accepts no more, lets open requests finish within
-    /// [`ServerLimits::drain`], and returns.
+    /// [`ServerLimits::drain`], and returns. Plain HTTP is HTTP/1.1, HTTPS also HTTP/2.
+    ///
+    /// Handlers find the client's address as `ConnectInfo<SocketAddr>`. A body over the limit is answered 413.
     pub async fn serve(self, router: Router, shutdown: CancellationToken) {
-        let _ = (router, shutdown);
-        todo!()
+        let Self { listener, tls, limits, .. } = self;
+        let slots = Arc::new(Semaphore::new(limits.max_connections.max(1)));
+        let log_limit = LogLimit::new(Duration::from_secs(30));
+        // The one body limit is the server's.
+        let router = router.layer(DefaultBodyLimit::disable());
+        let context = Arc::new(ConnectionContext { router, tls, limits, shutdown: shutdown.clone() });
+        let mut connections = JoinSet::new();
+        loop {
+            let next = async {
+                let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+                (slot, listener.accept().await)
+            };
+            let (slot, accepted) = tokio::select! {
+                () = shutdown.cancelled() => break,
+                Some(_) = connections.join_next() => continue,
+                next = next => next,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let context = context.clone();
+                    connections.spawn(async move {
+                        let _slot = slot;
+                        context.serve_connection(stream, peer).await;
+                    });
+                }
+                Err(error) => {
+                    if let Some(suppressed) = log_limit.permit("accept") {
+                        tracing::warn!(%error, suppressed, "accepting a connection failed");
+                    }
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        drop(listener);
+        let drained = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(limits.drain, drained).await.is_err() {
+            tracing::warn!(open = connections.len(), "closing connections with unfinished requests");
+            connections.shutdown().await;
+        }
+    }
+}
+
+/// What all connections share.
+struct ConnectionContext {
+    router: Router,
+    tls: Option<AcceptorSource>,
+    limits: ServerLimits,
+    shutdown: CancellationToken,
+}
+
+impl ConnectionContext {
+    async fn serve_connection(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let _ = stream.set_nodelay(true);
+        let stream = PatientStream::new(stream, self.limits.patience);
+        let result = match &self.tls {
+            None => self.serve_http1(stream, peer).await,
+            Some(tls) => match self.accept_tls(tls, stream).await {
+                Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+                    self.serve_http2(stream, peer).await
+                }
+                Ok(stream) => self.serve_http1(stream, peer).await,
+                Err(error) => {
+                    tracing::debug!(%peer, %error, "TLS handshake failed");
+                    return;
+                }
+            },
+        };
+        if let Err(error) = result {
+            tracing::debug!(%peer, error = %outrigger_model::fault::chain(&error), "connection failed");
+        }
+    }
+
+    async fn accept_tls(
+        &self,
+        tls: &AcceptorSource,
+        stream: PatientStream<TcpStream>,
+    ) -> io::Result<tokio_rustls::server::TlsStream<PatientStream<TcpStream>>> {
+        let config = tls.current().map_err(io::Error::other)?;
+        tokio::time::timeout(self.limits.patience, TlsAcceptor::from(config).accept(stream)).await?
+    }
+
+    async fn serve_http1<S>(&self, stream: S, peer: SocketAddr) -> Result<(), hyper::Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let service = service_fn(|request| self.answer(request, peer));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.patience)
+            .max_headers(MAX_HEADERS)
+            .max_header_size(self.limits.max_header_bytes)
+            .max_buf_size(self.limits.max_header_bytes.max(64 << 10))
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = pin!(connection);
+        tokio::select! {
+            result = &mut connection => return result,
+            () = self.shutdown.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        connection.await
+    }
+
+    async fn serve_http2<S>(self: &Arc<Self>, stream: S, peer: SocketAddr) -> Result<(), hyper::Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let context = self.clone();
+        let service = service_fn(move |request| {
+            let context = context.clone();
+            async move { context.answer(request, peer).await }
+        });
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(self.limits.patience)
+            .keep_alive_timeout(self.limits.patience)
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(u32::try_from(self.limits.max_header_bytes).unwrap_or(u32::MAX))
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = pin!(connection);
+        tokio::select! {
+            result = &mut connection => return result,
+            () = self.shutdown.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        connection.await
+    }
+
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Result<Response, Infallible> {
+        if request.body().size_hint().lower() > self.limits.max_body_bytes as u64 {
+            return Ok(StatusCode::PAYLOAD_TOO_LARGE.into_response());
+        }
+        let limits = self.limits;
+        let mut request = request.map(|body| {
+            Body::new(PatientBody::new(Limited::new(body, limits.max_body_bytes), limits.patience))
+        });
+        request.extensions_mut().insert(ConnectInfo(peer));
+        self.router.clone().oneshot(request).await
     }
 }

@@ -138,7 +138,7 @@ pub enum HttpError {
         /// Host the token is for.
         subject: Subject,
         /// What the token endpoint did.
-        source: Box<TokenError>,
+        source: Arc<TokenError>,
     },
     /// The connection broke while the request was being sent.
     #[error("send the request to {subject}")]
