@@ -1,0 +1,195 @@
+use outrigger_config::relabel::{RelabelRaw, RelabelRule};
+use outrigger_model::names::NameValidation;
+
+use super::*;
+
+fn job() -> ScrapeConfig {
+    let mut config = ScrapeConfig::new("job");
+    config.scheme = "https".to_owned();
+    config.scrape_interval = Duration::from_secs(1);
+    config.scrape_timeout = Duration::from_secs(1);
+    config
+}
+
+fn labels(pairs: &[(&str, &str)]) -> Labels {
+    Labels::from_pairs(pairs.iter().copied())
+}
+
+fn populate(config: ScrapeConfig, target: &[(&str, &str)]) -> (Populated, Labels) {
+    let mut populator = Populator::new(Arc::new(config));
+    let populated = populator.populate(&Labels::empty(), &labels(target));
+    (populated, populator.relabelled())
+}
+
+fn kept(config: ScrapeConfig, target: &[(&str, &str)]) -> ScrapeTarget {
+    match populate(config, target).0 {
+        Populated::Keep(target) => target,
+        other => panic!("{target:?} gave {other:?}"),
+    }
+}
+
+fn replace(source: &str, target: &str) -> RelabelRule {
+    let raw = RelabelRaw {
+        source_labels: Some(vec![source.to_owned()]),
+        target_label: Some(target.to_owned()),
+        ..RelabelRaw::default()
+    };
+    RelabelRule::new(raw, NameValidation::Utf8).expect("a valid rule")
+}
+
+#[test]
+fn defaults_fill_only_what_is_absent() {
+    for (target, expected) in [
+        (
+            &[("__address__", "1.2.3.4:1000"), ("custom", "value")][..],
+            &[
+                ("__address__", "1.2.3.4:1000"),
+                ("__metrics_path__", "/metrics"),
+                ("__scheme__", "https"),
+                ("__scrape_interval__", "1s"),
+                ("__scrape_timeout__", "1s"),
+                ("custom", "value"),
+                ("instance", "1.2.3.4:1000"),
+                ("job", "job"),
+            ][..],
+        ),
+        (
+            &[
+                ("__address__", "1.2.3.4"),
+                ("__scheme__", "http"),
+                ("__metrics_path__", "/custom"),
+                ("job", "custom-job"),
+                ("__scrape_interval__", "2s"),
+                ("__scrape_timeout__", "2s"),
+                ("__tmp_kept", "x"),
+                ("__meta_gone", "y"),
+            ],
+            &[
+                ("__address__", "1.2.3.4"),
+                ("__metrics_path__", "/custom"),
+                ("__scheme__", "http"),
+                ("__scrape_interval__", "2s"),
+                ("__scrape_timeout__", "2s"),
+                ("__tmp_kept", "x"),
+                ("instance", "1.2.3.4"),
+                ("job", "custom-job"),
+            ],
+        ),
+        (
+            &[("__address__", "[::1]"), ("instance", "custom-instance")],
+            &[
+                ("__address__", "[::1]"),
+                ("__metrics_path__", "/metrics"),
+                ("__scheme__", "https"),
+                ("__scrape_interval__", "1s"),
+                ("__scrape_timeout__", "1s"),
+                ("instance", "custom-instance"),
+                ("job", "job"),
+            ],
+        ),
+    ] {
+        let (populated, relabelled) = populate(job(), target);
+        assert!(matches!(populated, Populated::Keep(_)), "{target:?}");
+        assert_eq!(relabelled, labels(expected), "{target:?}");
+    }
+}
+
+#[test]
+fn a_target_that_cannot_be_scraped_says_why() {
+    for (target, message) in [
+        (&[("custom", "value")][..], "no address"),
+        (&[("__address__", "http://a")], "\"http://a\" is not a valid hostname"),
+        (
+            &[("__address__", "a"), ("__scrape_interval__", "2notseconds")],
+            "error parsing scrape interval: not a valid duration string: \"2notseconds\" (write for example 30s, 1m30s or 2h)",
+        ),
+        (
+            &[("__address__", "a"), ("__scrape_timeout__", "-")],
+            "error parsing scrape timeout: not a valid duration string: \"-\" (write for example 30s, 1m30s or 2h)",
+        ),
+        (&[("__address__", "a"), ("__scrape_interval__", "0s")], "scrape interval cannot be 0"),
+        (&[("__address__", "a"), ("__scrape_timeout__", "0s")], "scrape timeout cannot be 0"),
+        (
+            &[("__address__", "a"), ("__scrape_timeout__", "2s")],
+            "scrape timeout cannot be greater than scrape interval (\"2s\" > \"1s\")",
+        ),
+        (
+            &[("__address__", "a"), ("__scrape_native_histograms__", "maybe")],
+            "error parsing scrape native histograms: \"maybe\" is not true or false",
+        ),
+    ] {
+        match populate(job(), target).0 {
+            Populated::Error(error) => assert_eq!(error.to_string(), message),
+            other => panic!("{target:?} gave {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn the_labels_of_the_target_win_over_those_of_its_group() {
+    let mut populator = Populator::new(Arc::new(job()));
+    let group = labels(&[("a", "group"), ("b", "group"), ("__address__", "group")]);
+    let discovered = populator.discovered(&group, &labels(&[("a", "target"), ("__address__", "target")]));
+    assert_eq!(discovered.get("a"), Some("target"));
+    assert_eq!(discovered.get("b"), Some("group"));
+    assert_eq!(discovered.get("__address__"), Some("target"));
+}
+
+#[test]
+fn the_url_is_written_as_go_writes_it() {
+    let mut with_params = job();
+    with_params.params = vec![
+        ("abc".to_owned(), vec!["foo".to_owned(), "bar".to_owned(), "b z".to_owned()]),
+        ("empty".to_owned(), Vec::new()),
+        ("xyz".to_owned(), vec!["hoo&".to_owned()]),
+    ];
+    for (config, target, url) in [
+        (
+            with_params,
+            &[("__address__", "example.com:1234"), ("__param_abc", "over/write"), ("__param_cde", "huu")][..],
+            "https://example.com:1234/metrics?abc=over%2Fwrite&abc=bar&abc=b+z&cde=huu&xyz=hoo%26",
+        ),
+        (job(), &[("__address__", "[::1]:80"), ("__metrics_path__", "m é")], "https://[::1]:80/m%20%C3%A9"),
+        (job(), &[("__address__", "a:80"), ("__metrics_path__", "*")], "https://a:80/*"),
+        (job(), &[("__address__", "a%z"), ("__metrics_path__", "/%41?b=c")], "https://a%25z/%2541%3Fb=c"),
+        (job(), &[("__address__", "a b:80"), ("__metrics_path__", "/!'()*[]")], "https://a%20b:80/%21%27%28%29%2A%5B%5D"),
+    ] {
+        assert_eq!(kept(config, target).url, url);
+    }
+}
+
+#[test]
+fn identity_covers_reserved_labels_and_the_url_but_not_meta_labels() {
+    let id = |target: &[(&str, &str)]| kept(job(), target).id;
+    let plain = id(&[("__address__", "a:1")]);
+    assert_eq!(plain, id(&[("__address__", "a:1"), ("__meta_x", "y")]));
+    assert_ne!(plain, id(&[("__address__", "a:1"), ("__tmp_x", "y")]));
+    assert_ne!(plain, id(&[("__address__", "a:1"), ("__metrics_path__", "/b")]));
+    assert_ne!(plain, id(&[("__address__", "a:1"), ("x", "y")]));
+    let mut with_second_value = job();
+    with_second_value.params = vec![("m".to_owned(), vec!["1".to_owned(), "2".to_owned()])];
+    let mut without = job();
+    without.params = vec![("m".to_owned(), vec!["1".to_owned()])];
+    let target = &[("__address__", "a:1")][..];
+    assert_ne!(kept(with_second_value, target).id, kept(without, target).id);
+}
+
+#[test]
+fn relabelling_runs_before_the_checks_and_before_the_instance_default() {
+    let mut config = job();
+    config.relabel = vec![replace("custom", "__address__")];
+    let target = kept(config, &[("custom", "host:1234")]);
+    assert_eq!(target.labels, labels(&[("custom", "host:1234"), ("instance", "host:1234"), ("job", "job")]));
+    assert_eq!(target.url, "https://host:1234/metrics");
+    assert_eq!((target.interval, target.timeout), (Duration::from_secs(1), Duration::from_secs(1)));
+}
+
+#[test]
+fn histogram_options_show_as_labels_only_when_the_job_turns_them_on() {
+    let mut config = job();
+    config.scrape_native_histograms = true;
+    let mut populator = Populator::new(Arc::new(config));
+    let discovered = populator.discovered(&Labels::empty(), &labels(&[("__address__", "a")]));
+    assert_eq!(discovered.get("__scrape_native_histograms__"), Some("true"));
+    assert_eq!(discovered.get("__convert_classic_histograms_to_nhcb__"), None);
+}
