@@ -18,6 +18,8 @@ pub mod object;
 mod resource;
 pub mod scan;
 mod status;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use envelope::{Envelope, EnvelopeError, decode_envelope, encode_envelope};

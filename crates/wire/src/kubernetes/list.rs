@@ -123,6 +123,8 @@ pub struct ListDecoder {
     buffer: Vec<u8>,
     start: usize,
     state: State,
+    /// Whether the list message has started: a response cut before it must not pass for an empty list.
+    list_seen: bool,
     limits: ListLimits,
     end: ListEnd,
 }
@@ -133,7 +135,14 @@ const MAX_META_BYTES: usize = 1 << 20;
 impl ListDecoder {
     /// A decoder at the start of a response.
     pub fn new(limits: ListLimits) -> Self {
-        Self { buffer: Vec::new(), start: 0, state: State::Magic, limits, end: ListEnd::default() }
+        Self {
+            buffer: Vec::new(),
+            start: 0,
+            state: State::Magic,
+            list_seen: false,
+            limits,
+            end: ListEnd::default(),
+        }
     }
 
     /// Takes over the next bytes of the response, cut anywhere.
@@ -189,13 +198,18 @@ impl ListDecoder {
     /// # Errors
     /// When the response ended early.
     pub fn finish(self) -> Result<ListEnd, ListError> {
-        if self.state != State::Outer || self.start < self.buffer.len() {
+        if self.state != State::Outer || self.start < self.buffer.len() || !self.list_seen {
             return Err(ListError::Truncated { items: self.end.items });
         }
         if self.end.kind.is_empty() {
             return Err(ListError::NotAList(String::new()));
         }
         Ok(self.end)
+    }
+
+    /// Bytes that were pushed and not yet taken.
+    pub fn buffered(&self) -> usize {
+        self.rest().len()
     }
 
     fn rest(&self) -> &[u8] {
@@ -210,6 +224,7 @@ impl ListDecoder {
             2 if head.delimited => {
                 self.start += head.used;
                 self.state = State::Inner { left: content };
+                self.list_seen = true;
             }
             1 | 3 if head.delimited => {
                 let Some((from, to)) = self.whole(&head, "type metadata", MAX_META_BYTES)? else {

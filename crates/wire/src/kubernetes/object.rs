@@ -396,6 +396,12 @@ pub struct Service {
     pub load_balancer_ip: String,
     /// `spec.externalName`.
     pub external_name: String,
+    /// `spec.ipFamilyPolicy`.
+    pub ip_family_policy: String,
+    /// `spec.ipFamilies`.
+    pub ip_families: Vec<String>,
+    /// The `ip` of each of `status.loadBalancer.ingress`.
+    pub ingress_ips: Vec<String>,
 }
 
 /// `v1` ServicePort.
@@ -458,6 +464,23 @@ impl Service {
         writer.string(11, "");
         writer.int(12, 0);
         writer.boolean(13, false);
+        if !self.ip_family_policy.is_empty() {
+            writer.string(17, &self.ip_family_policy);
+        }
+        for family in &self.ip_families {
+            writer.string(19, family);
+        }
+    }
+
+    fn encode_status(&self, writer: &mut Writer<'_>) {
+        writer.message(1, |load_balancer| {
+            for ip in &self.ingress_ips {
+                load_balancer.message(1, |ingress| {
+                    ingress.string(1, ip);
+                    ingress.string(2, "");
+                });
+            }
+        });
     }
 }
 
@@ -769,7 +792,7 @@ impl Object for Service {
         let mut writer = Writer::new(into);
         writer.message(1, |writer| self.meta.encode(writer));
         writer.message(2, |writer| self.encode_spec(writer));
-        writer.message(3, |status| status.message(1, |_| {}));
+        writer.message(3, |writer| self.encode_status(writer));
     }
 }
 
