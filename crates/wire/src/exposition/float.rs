@@ -1,0 +1,169 @@
+//! Floats as Go's `strconv` reads and writes them.
+
+use outrigger_model::sample::normal_nan;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ParseValueError {
+    Syntax,
+    Range,
+}
+
+/// The value of a sample: Go's `ParseFloat` without hexadecimal floats and digit separators. NaN becomes the
+/// canonical one.
+#[inline]
+pub(super) fn parse_value(text: &[u8]) -> Result<f64, ParseValueError> {
+    match small_integer(text) {
+        Some(value) => Ok(value),
+        None => parse_decimal(text),
+    }
+}
+
+/// Up to 15 digits are an exact integer.
+#[inline]
+fn small_integer(text: &[u8]) -> Option<f64> {
+    if text.len() > 15 || text.is_empty() {
+        return None;
+    }
+    let mut sum = 0u64;
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        sum = sum * 10 + u64::from(digit);
+    }
+    Some(sum as f64)
+}
+
+fn parse_decimal(text: &[u8]) -> Result<f64, ParseValueError> {
+    // Rust, unlike Go, takes a sign before nan.
+    let signed_nan = matches!(text, [b'+' | b'-', b'n' | b'N', ..]);
+    let text = std::str::from_utf8(text).map_err(|_| ParseValueError::Syntax)?;
+    let value: f64 = text.parse().map_err(|_| ParseValueError::Syntax)?;
+    if value.is_nan() {
+        return if signed_nan { Err(ParseValueError::Syntax) } else { Ok(normal_nan()) };
+    }
+    if value.is_infinite() && !text.contains(['i', 'I']) {
+        return Err(ParseValueError::Range);
+    }
+    Ok(value)
+}
+
+/// Go's `ParseFloat` in full; `None` where it gives an error.
+pub(super) fn parse_go(text: &str) -> Option<f64> {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let digits = if text.contains('_') {
+        if !separators_are_fine(unsigned) {
+            return None;
+        }
+        text.replace('_', "")
+    } else {
+        text.to_owned()
+    };
+    let hexadecimal = unsigned.strip_prefix("0x").or_else(|| unsigned.strip_prefix("0X")).is_some();
+    if hexadecimal {
+        return parse_hexadecimal(&digits);
+    }
+    parse_decimal(digits.as_bytes()).ok()
+}
+
+/// Each `_` stands between digits, or between `0x` and a digit.
+fn separators_are_fine(unsigned: &str) -> bool {
+    let hexadecimal = unsigned.starts_with("0x") || unsigned.starts_with("0X");
+    let prefixed = hexadecimal || ["0b", "0B", "0o", "0O"].iter().any(|prefix| unsigned.starts_with(prefix));
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (hexadecimal && byte.is_ascii_hexdigit());
+    let bytes = &unsigned.as_bytes()[if prefixed { 2 } else { 0 }..];
+    (0..bytes.len()).filter(|&at| bytes[at] == b'_').all(|at| {
+        let before = if at == 0 { prefixed } else { is_digit(bytes[at - 1]) };
+        before && bytes.get(at + 1).is_some_and(|&byte| is_digit(byte))
+    })
+}
+
+/// `[+-]0x1.8p-3`, without separators.
+fn parse_hexadecimal(text: &str) -> Option<f64> {
+    let (negative, text) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (digits, exponent) = text[2..].split_once(['p', 'P'])?;
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let mut exponent = parse_exponent(exponent)?;
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    // 60 bits of mantissa; what is cut off only matters as being more than nothing.
+    let mut mantissa = 0u64;
+    for digit in whole.chars().chain(fraction.chars()) {
+        let digit = u64::from(digit.to_digit(16)?);
+        if mantissa >> 56 == 0 {
+            mantissa = mantissa << 4 | digit;
+        } else {
+            mantissa |= u64::from(digit != 0);
+            exponent += 4;
+        }
+    }
+    exponent -= 4 * i64::try_from(fraction.len()).ok()?;
+    let value = scale(mantissa, exponent);
+    value.is_finite().then_some(if negative { -value } else { value })
+}
+
+fn parse_exponent(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let size = digits.parse().unwrap_or(i64::from(i32::MAX)).min(i64::from(i32::MAX));
+    Some(if text.starts_with('-') { -size } else { size })
+}
+
+/// `mantissa * 2^exponent`, rounded once, half to even.
+fn scale(mantissa: u64, exponent: i64) -> f64 {
+    if mantissa == 0 {
+        return 0.0;
+    }
+    let bits = i64::from(64 - mantissa.leading_zeros());
+    // The exponent of the lowest bit that the result can hold.
+    let lowest = (exponent + bits - 53).max(-1074);
+    if lowest + 53 > 1024 + 1 {
+        return f64::INFINITY;
+    }
+    let drop = lowest - exponent;
+    let kept = match u32::try_from(drop) {
+        Err(_) => mantissa << drop.unsigned_abs(),
+        Ok(drop) if drop > 64 => 0,
+        Ok(drop) => {
+            let wide = u128::from(mantissa);
+            let half = (1u128 << drop) >> 1;
+            let (kept, rest) = (wide >> drop, wide & ((1u128 << drop) - 1));
+            let up = rest > half || (rest == half && half > 0 && kept & 1 == 1);
+            (kept + u128::from(up)) as u64
+        }
+    };
+    // Both factors and the product are exact, or the product overflows to infinity.
+    let high = lowest.max(-1000);
+    kept as f64 * 2f64.powi(high as i32) * 2f64.powi((lowest - high) as i32)
+}
+
+/// As OpenMetrics writes `le` and `quantile` (Prometheus `labels.FormatOpenMetricsFloat`): the shortest digits that
+/// read back as the same number, always with a point or an exponent.
+pub(super) fn format_open_metrics(value: f64) -> String {
+    if value.is_nan() {
+        return "NaN".to_owned();
+    }
+    if value.is_infinite() {
+        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
+    }
+    if value == 0.0 {
+        return "0.0".to_owned();
+    }
+    let scientific = format!("{value:e}");
+    let (digits, exponent) = scientific.split_once('e').expect("the format has an exponent");
+    let exponent: i32 = exponent.parse().expect("the format has a decimal exponent");
+    // Go's %g with the shortest digits takes the scientific form from a million on and below a ten-thousandth.
+    if !(-4..6).contains(&exponent) {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        return format!("{digits}e{sign}{:02}", exponent.abs());
+    }
+    let plain = format!("{value}");
+    if plain.contains('.') { plain } else { plain + ".0" }
+}

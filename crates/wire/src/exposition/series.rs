@@ -1,0 +1,125 @@
+//! One sample line and its labels.
+
+use std::borrow::Cow;
+
+use outrigger_model::labels::{LabelsBuilder, METRIC_NAME};
+use outrigger_model::sample::Timestamp;
+
+use super::body::Body;
+use super::{LabelPart, MetricType, float};
+
+/// A sample as the body has it.
+#[derive(Debug, Clone, Copy)]
+pub struct Series<'b> {
+    pub(super) raw: &'b [u8],
+    /// The value; NaN is always the canonical one.
+    pub value: f64,
+    /// The timestamp, if the line has one.
+    pub timestamp: Option<Timestamp>,
+    pub(super) metric_type: MetricType,
+}
+
+/// A series that has a label twice. Prometheus fails the whole scrape.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("label name {name:?} is not unique")]
+pub struct DuplicateLabel {
+    /// Name of the label.
+    pub name: String,
+}
+
+impl<'b> Series<'b> {
+    /// Metric name and labels, from the beginning of the line. The same bytes after a TYPE line of the same type
+    /// are the same series.
+    pub fn raw(&self) -> &'b [u8] {
+        self.raw
+    }
+
+    /// The type of the TYPE line that precedes it, whatever its name.
+    pub fn metric_type(&self) -> MetricType {
+        self.metric_type
+    }
+
+    /// Hands out each label in order of the line, `__name__` for the metric name first where it stands first.
+    ///
+    /// Escapes are resolved; `le` of a histogram and `quantile` of a summary are written as floats (`1` as `1.0`).
+    /// Names may repeat and values may be empty.
+    pub fn for_each_label(&self, mut visit: impl FnMut(&str, &str)) {
+        let body = Body::checked(self.raw);
+        let first = body.skip_blanks(0);
+        let (labels_from, named) = match body.byte(first) {
+            b'{' => (first + 1, false),
+            _ => {
+                let end = body.name_end(first);
+                // Prometheus counts blanks before the name to the name.
+                visit(METRIC_NAME, text(&self.raw[..end]));
+                (body.skip_blanks(end) + 1, true)
+            }
+        };
+        if labels_from > self.raw.len() {
+            return;
+        }
+        let visited = body.labels(labels_from, named, |part| match part {
+            LabelPart::MetricName(name) => visit(METRIC_NAME, &unescape(text(name), true)),
+            LabelPart::Label { name, value } => {
+                let name = unescape(text(name), true);
+                let value = unescape(text(value), true);
+                visit(&name, &self.normalize(&name, value));
+            }
+        });
+        debug_assert!(visited.is_ok(), "a series is made of labels that have been read");
+    }
+
+    /// Sets the labels of `into`, which is emptied before.
+    ///
+    /// # Errors
+    /// When a label is there twice; `into` is then incomplete.
+    pub fn labels(&self, into: &mut LabelsBuilder) -> Result<(), DuplicateLabel> {
+        into.retain(|_, _| false);
+        let mut duplicate = None;
+        self.for_each_label(|name, value| {
+            if into.contains(name) {
+                duplicate.get_or_insert_with(|| DuplicateLabel { name: name.to_owned() });
+            } else {
+                into.set(name, value);
+            }
+        });
+        duplicate.map_or(Ok(()), Err)
+    }
+
+    fn normalize<'v>(&self, name: &str, value: Cow<'v, str>) -> Cow<'v, str> {
+        let float_label = match self.metric_type {
+            MetricType::Histogram => "le",
+            MetricType::Summary => "quantile",
+            _ => return value,
+        };
+        match (name == float_label).then(|| float::parse_go(&value)).flatten() {
+            Some(number) => Cow::Owned(float::format_open_metrics(number)),
+            None => value,
+        }
+    }
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("names and values were checked when the line was read")
+}
+
+/// Resolves `\\`, `\n` and, if `quotes`, `\"`; any other backslash stays.
+pub(super) fn unescape(text: &str, quotes: bool) -> Cow<'_, str> {
+    let Some(first) = text.find('\\') else { return Cow::Borrowed(text) };
+    let mut out = String::with_capacity(text.len());
+    out.push_str(&text[..first]);
+    let mut rest = &text[first..];
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        let (replacement, used) = match rest.as_bytes().get(at + 1) {
+            Some(b'\\') => ('\\', 2),
+            Some(b'n') => ('\n', 2),
+            Some(b'"') if quotes => ('"', 2),
+            _ => ('\\', 1),
+        };
+        out.push(replacement);
+        rest = &rest[at + used..];
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
