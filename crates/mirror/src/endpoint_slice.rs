@@ -135,7 +135,7 @@ impl EndpointSliceTable {
         self.kind.index.of_pod(&self.rows, namespace, name).map(|index| self.rows.id(index))
     }
 
-    /// The slices with an endpoint on this node.
+    /// The slices with an endpoint on this node, or that stands for it.
     pub fn on_node(&self, node: &str) -> impl Iterator<Item = RowId> {
         self.kind.index.of_node(&self.rows, node).map(|index| self.rows.id(index))
     }

@@ -64,8 +64,8 @@ impl TargetIndex {
     }
 
     fn node_keys<'a>(&mut self, rows: &Rows, endpoints: impl Iterator<Item = (TargetView<'a>, &'a str)>) {
-        let nodes = endpoints.filter(|(_, node)| !node.is_empty());
-        self.set_keys(nodes.map(|(_, node)| node_key(rows, node)));
+        let nodes = endpoints.flat_map(|(target, node)| [node, target.node()]);
+        self.set_keys(nodes.filter(|node| !node.is_empty()).map(|node| node_key(rows, node)));
     }
 
     fn set_keys(&mut self, keys: impl Iterator<Item = u64>) {
@@ -167,7 +167,7 @@ impl EndpointsTable {
         self.kind.index.of_pod(&self.rows, namespace, name).map(|index| self.rows.id(index))
     }
 
-    /// The objects with an address on this node.
+    /// The objects with an address on this node, or that stands for it.
     pub fn on_node(&self, node: &str) -> impl Iterator<Item = RowId> {
         self.kind.index.of_node(&self.rows, node).map(|index| self.rows.id(index))
     }
@@ -253,6 +253,11 @@ pub struct TargetView<'a> {
 impl<'a> TargetView<'a> {
     pub(crate) fn take(payload: &mut Payload<'a>) -> Self {
         Self { kind: payload.text(), namespace: payload.text(), name: payload.text() }
+    }
+
+    /// The name of the node that is meant; `""` when it is no node.
+    fn node(self) -> &'a str {
+        if self.kind == "Node" { self.name } else { "" }
     }
 }
 

@@ -1,7 +1,7 @@
 use outrigger_wire::kubernetes::scan::ServiceFields;
 
 use crate::metadata::{metadata_methods, namespace_method, write_labels};
-use crate::payload::{Payload, Ports};
+use crate::payload::{Payload, Ports, Texts};
 use crate::table::{Kind, ReadError, RowWriter, Rows, Table};
 
 /// The services of a cluster.
@@ -34,7 +34,8 @@ impl Kind for Services {
     }
 }
 
-/// Buffer: name, labels and annotations, cluster IP, load balancer IP, external name, ports.
+/// Buffer: name, labels and annotations, cluster IP, load balancer IP, external name, IP family policy, primary IP
+/// family, ingress IPs (a section), ports.
 fn write_service(service: &ServiceFields<'_>, row: &mut RowWriter<'_>) -> Result<(), ReadError> {
     row.key(true, service.meta.namespace, service.meta.name)?;
     row.set_text(TYPE, service.service_type);
@@ -42,6 +43,9 @@ fn write_service(service: &ServiceFields<'_>, row: &mut RowWriter<'_>) -> Result
     row.text(service.cluster_ip);
     row.text(service.load_balancer_ip);
     row.text(service.external_name);
+    row.shared(service.ip_family_policy);
+    row.shared(service.primary_ip_family);
+    row.section(|row| row.texts(&service.ingress_ips));
     row.number(service.ports.len() as u64);
     for port in &service.ports {
         row.port(port.name, port.number, port.protocol);
@@ -80,9 +84,26 @@ impl<'a> ServiceView<'a> {
         self.texts(2).text()
     }
 
+    /// `spec.ipFamilyPolicy`.
+    pub fn ip_family_policy(self) -> &'a str {
+        self.texts(3).text()
+    }
+
+    /// The first of `spec.ipFamilies`.
+    pub fn primary_ip_family(self) -> &'a str {
+        self.texts(4).text()
+    }
+
+    /// The `ip` of each of `status.loadBalancer.ingress` that has one.
+    pub fn ingress_ips(self) -> Texts<'a> {
+        Texts::new(self.texts(5).section())
+    }
+
     /// `spec.ports`.
     pub fn ports(self) -> Ports<'a> {
-        Ports::new(self.texts(3))
+        let mut payload = self.texts(5);
+        payload.section();
+        Ports::new(payload)
     }
 
     /// The payload after the labels and `skip` texts.
