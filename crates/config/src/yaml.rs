@@ -29,6 +29,8 @@ pub(crate) struct Mark {
 #[derive(Debug)]
 pub(crate) struct SyntaxError {
     pub(crate) mark: Option<Mark>,
+    /// Path of the key, if it is known.
+    pub(crate) key: String,
     pub(crate) message: String,
     pub(crate) fix: &'static str,
 }

@@ -12,17 +12,18 @@ pub(super) fn read(
     files: &Files<'_>,
 ) -> Option<CloudAuth> {
     let mut found: Vec<(&'static str, CloudAuth)> = Vec::new();
-    let known: [(&'static str, CloudAuth, fn(&Cursor<'_>, &Files<'_>)); 3] = [
-        ("sigv4", CloudAuth::SigV4, sigv4),
-        ("azuread", CloudAuth::AzureAd, azure_ad),
-        ("google_iam", CloudAuth::GoogleIam, google_iam),
-    ];
-    for (key, kind, check) in known {
+    for (key, kind) in
+        [("sigv4", CloudAuth::SigV4), ("azuread", CloudAuth::AzureAd), ("google_iam", CloudAuth::GoogleIam)]
+    {
         if !kinds.contains(&key) {
             continue;
         }
         let Some(value) = section.get(key).filter(|value| !value.is_null()) else { continue };
-        check(&value, files);
+        match kind {
+            CloudAuth::SigV4 => sigv4(&value),
+            CloudAuth::AzureAd => azure_ad(&value, files),
+            CloudAuth::GoogleIam => google_iam(&value, files),
+        }
         found.push((key, kind));
     }
     let first = http_auth.first().copied().or_else(|| found.first().map(|(key, _)| *key));
@@ -35,7 +36,7 @@ pub(super) fn read(
     found.first().map(|(_, kind)| *kind)
 }
 
-fn sigv4(value: &Cursor<'_>, _: &Files<'_>) {
+fn sigv4(value: &Cursor<'_>) {
     let Some(section) = value.section() else { return };
     let text = |key: &'static str| section.get(key).and_then(|value| value.secret().text()).unwrap_or("");
     for key in ["region", "profile", "service_name"] {
@@ -57,8 +58,8 @@ fn sigv4(value: &Cursor<'_>, _: &Files<'_>) {
         }
     }
     let session = text("session_name");
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
-    if !session.is_empty() && !((2..=64).contains(&session.len()) && session.chars().all(allowed)) {
+    let foreign = |c: char| !(c.is_ascii_alphanumeric() || "_+=,.@-".contains(c));
+    if !session.is_empty() && (!(2..=64).contains(&session.len()) || session.contains(foreign)) {
         section.error_at("session_name", "not a session name", "use 2 to 64 letters, digits and + = , . @ -");
     }
     let tags = section.get("tags").map(|value| value.text_map()).unwrap_or_default();

@@ -12,17 +12,20 @@ use crate::yaml::walk::{Cursor, Section};
 
 /// Checks those of the sections that are there.
 pub(super) fn check(root: &Section<'_>, validation: NameValidation, files: &Files<'_>) {
-    let sections: [(&'static str, &dyn Fn(&Cursor<'_>)); 5] = [
-        ("runtime", &runtime),
-        ("storage", &storage),
-        ("tracing", &|value| tracing(value, files)),
-        ("remote_read", &|value| remote_reads(value, files)),
-        ("otlp", &|value| otlp(value, validation)),
-    ];
-    for (name, check) in sections {
-        if let Some(value) = root.get(name) {
-            check(&value);
-        }
+    if let Some(value) = root.get("runtime") {
+        runtime(&value);
+    }
+    if let Some(value) = root.get("storage") {
+        storage(&value);
+    }
+    if let Some(value) = root.get("tracing") {
+        tracing(&value, files);
+    }
+    if let Some(value) = root.get("remote_read") {
+        remote_reads(&value, files);
+    }
+    if let Some(value) = root.get("otlp") {
+        otlp(&value, validation);
     }
 }
 

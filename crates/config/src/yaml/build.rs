@@ -1,6 +1,7 @@
 //! From parser events to the tree.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::rc::Rc;
 
 use granit_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput};
@@ -16,7 +17,7 @@ pub(crate) fn parse(text: &str, report: &mut Vec<SyntaxError>) -> Result<Documen
         block_scalar_eof_without_line_feed: true,
     };
     let parser = Parser::new_from_str_with_options(text, options);
-    let mut builder = Builder { text, parser, anchors: HashMap::new(), nodes: 0, report };
+    let mut builder = Builder { text, parser, anchors: HashMap::new(), nodes: 0, path: Vec::new(), report };
     builder.document()
 }
 
@@ -26,6 +27,7 @@ fn check_text(text: &str) -> Result<(), SyntaxError> {
         let message = format!("the file has {} bytes, more than the limit of {MAX_BYTES}", text.len());
         return Err(SyntaxError {
             mark: None,
+            key: String::new(),
             message,
             fix: "split it with scrape_config_files or file_sd_configs",
         });
@@ -42,6 +44,7 @@ fn check_text(text: &str) -> Result<(), SyntaxError> {
             let message = format!("the control character U+{:04X} is not allowed", u32::from(character));
             return Err(SyntaxError {
                 mark: Some(mark),
+                key: String::new(),
                 message,
                 fix: "remove it, or write it as an escape in double quotes",
             });
@@ -76,7 +79,14 @@ struct Builder<'input, 'report> {
     /// `None` while the anchored node is still being read.
     anchors: HashMap<usize, Option<Rc<Node>>>,
     nodes: usize,
+    /// Keys and indices that lead to the node being read.
+    path: Vec<Segment>,
     report: &'report mut Vec<SyntaxError>,
+}
+
+enum Segment {
+    Key(Rc<Node>),
+    Index(usize),
 }
 
 impl<'input> Builder<'input, '_> {
@@ -93,7 +103,7 @@ impl<'input> Builder<'input, '_> {
         let Expansion { nodes, aliased } = root.expanded;
         if aliased > 100 && nodes > 1000 && aliased as f64 / nodes as f64 > allowed_alias_ratio(nodes) {
             let message = format!("aliases expand the document to {nodes} values");
-            return Err(SyntaxError { mark: Some(root.mark), message, fix: "use fewer aliases" });
+            return Err(self.problem(root.mark, message, "use fewer aliases"));
         }
         let mut second = None;
         while let Some(Ok((event, span))) = self.parser.next_event() {
@@ -121,9 +131,21 @@ impl<'input> Builder<'input, '_> {
         let mark = mark_of(*error.marker());
         let message = error.info();
         match tab_in_indentation(self.text, mark.line).filter(|_| message.contains("tab")) {
-            Some(tab) => SyntaxError { mark: Some(tab), message, fix: "indent with spaces" },
-            None => SyntaxError { mark: Some(mark), message, fix: "" },
+            Some(tab) => self.problem(tab, message, "indent with spaces"),
+            None => self.problem(mark, message, ""),
         }
+    }
+
+    fn problem(&self, mark: Mark, message: String, fix: &'static str) -> SyntaxError {
+        let mut key = String::new();
+        for segment in &self.path {
+            let separator = if key.is_empty() { "" } else { "." };
+            let _ = match segment {
+                Segment::Key(node) => write!(key, "{separator}{}", node.text().unwrap_or("?")),
+                Segment::Index(index) => write!(key, "[{index}]"),
+            };
+        }
+        SyntaxError { mark: Some(mark), key, message, fix }
     }
 
     fn node(&mut self, event: Event<'input>, span: Span) -> Result<Rc<Node>, SyntaxError> {
@@ -142,7 +164,7 @@ impl<'input> Builder<'input, '_> {
             Event::MappingStart(_, anchor, _) => (anchor, self.mapping(anchor)?),
             other => {
                 let message = format!("a value is missing ({other:?})");
-                return Err(SyntaxError { mark: Some(mark), message, fix: "" });
+                return Err(self.problem(mark, message, ""));
             }
         };
         let node = Rc::new(Node { mark, value, expanded });
@@ -165,11 +187,8 @@ impl<'input> Builder<'input, '_> {
 
     fn bad_binary(&mut self, mark: Mark, message: &str) -> Scalar {
         let message = message.to_owned();
-        self.report.push(SyntaxError {
-            mark: Some(mark),
-            message,
-            fix: "write the text itself, without a tag",
-        });
+        let problem = self.problem(mark, message, "write the text itself, without a tag");
+        self.report.push(problem);
         Scalar::new("", false, Tag::Str)
     }
 
@@ -179,15 +198,11 @@ impl<'input> Builder<'input, '_> {
             Some(Some(node)) => Ok(node.clone()),
             Some(None) => {
                 let message = "the anchor's value contains itself".to_owned();
-                Err(SyntaxError {
-                    mark: Some(mark),
-                    message,
-                    fix: "an alias must stand behind the anchored value",
-                })
+                Err(self.problem(mark, message, "an alias must stand behind the anchored value"))
             }
             None => {
                 let message = "the alias has no anchor before it".to_owned();
-                Err(SyntaxError { mark: Some(mark), message, fix: "" })
+                Err(self.problem(mark, message, ""))
             }
         }
     }
@@ -201,7 +216,9 @@ impl<'input> Builder<'input, '_> {
                 (Event::SequenceEnd, _) => return Ok((Value::Sequence(items), expanded)),
                 (event, span) => {
                     let aliased = matches!(event, Event::Alias(_));
+                    self.path.push(Segment::Index(items.len()));
                     let node = self.node(event, span)?;
+                    self.path.pop();
                     expanded.add(&node, aliased);
                     items.push(node);
                 }
@@ -221,7 +238,9 @@ impl<'input> Builder<'input, '_> {
             let key = self.node(event, span)?;
             let (event, span) = self.next()?;
             let aliased = matches!(event, Event::Alias(_));
+            self.path.push(Segment::Key(key.clone()));
             let value = self.node(event, span)?;
+            self.path.pop();
             expanded.add(&key, false);
             expanded.add(&value, aliased);
             match &key.value {
@@ -239,14 +258,19 @@ impl<'input> Builder<'input, '_> {
             Value::Mapping(_) => vec![value],
             // Earlier mappings win over later ones, so they are laid on top.
             Value::Sequence(items) => items.iter().rev().map(|item| &**item).collect(),
-            Value::Scalar(_) => return Err(cannot_merge(key)),
+            Value::Scalar(_) => return Err(self.cannot_merge(key)),
         };
         for source in &sources {
-            let Value::Mapping(from) = &source.value else { return Err(cannot_merge(key)) };
+            let Value::Mapping(from) = &source.value else { return Err(self.cannot_merge(key)) };
             self.count(from.len(), key.mark)?;
             entries.extend(from.iter().map(|entry| Entry { merged: true, ..entry.clone() }));
         }
         Ok(())
+    }
+
+    fn cannot_merge(&self, key: &Node) -> SyntaxError {
+        let message = "the key << needs a mapping or a list of mappings".to_owned();
+        self.problem(key.mark, message, "write for example <<: *anchor")
     }
 
     fn count(&mut self, nodes: usize, mark: Mark) -> Result<(), SyntaxError> {
@@ -254,11 +278,8 @@ impl<'input> Builder<'input, '_> {
         if self.nodes <= MAX_NODES {
             return Ok(());
         }
-        Err(SyntaxError {
-            mark: Some(mark),
-            message: format!("the file has more than {MAX_NODES} values"),
-            fix: "split it with scrape_config_files or file_sd_configs",
-        })
+        let message = format!("the file has more than {MAX_NODES} values");
+        Err(self.problem(mark, message, "split it with scrape_config_files or file_sd_configs"))
     }
 
     fn open(&mut self, anchor: usize) {
@@ -269,23 +290,27 @@ impl<'input> Builder<'input, '_> {
 
     /// Reports keys that stand twice; the first one stays.
     fn refuse_duplicates(&mut self, entries: &mut Vec<Entry>) {
-        let mut seen: HashMap<&str, Mark> = HashMap::new();
-        let mut duplicates = Vec::new();
-        for (i, entry) in entries.iter().enumerate().filter(|(_, entry)| !entry.merged) {
-            let Some(text) = entry.key.text() else { continue };
-            match seen.get(text) {
-                None => drop(seen.insert(text, entry.key.mark)),
-                Some(first) => {
-                    let message = format!("the key {text:?} stands twice, first on line {}", first.line);
-                    let mark = Some(entry.key.mark);
-                    self.report.push(SyntaxError { mark, message, fix: "keep one of the two" });
-                    duplicates.push(i);
+        let mut seen: HashMap<Box<str>, u32> = HashMap::new();
+        let mut kept = Vec::with_capacity(entries.len());
+        for entry in entries.drain(..) {
+            let first = match entry.key.text() {
+                Some(text) if !entry.merged => seen.get(text).copied(),
+                _ => None,
+            };
+            let Some(first) = first else {
+                if let Some(text) = entry.key.text().filter(|_| !entry.merged) {
+                    seen.insert(text.into(), entry.key.mark.line);
                 }
-            }
+                kept.push(entry);
+                continue;
+            };
+            let message = format!("the key stands twice, first on line {first}");
+            self.path.push(Segment::Key(entry.key.clone()));
+            let problem = self.problem(entry.key.mark, message, "keep one of the two");
+            self.report.push(problem);
+            self.path.pop();
         }
-        for i in duplicates.into_iter().rev() {
-            entries.remove(i);
-        }
+        *entries = kept;
     }
 }
 
@@ -296,14 +321,6 @@ impl Expansion {
         let aliased = if behind_alias { node.expanded.nodes } else { node.expanded.aliased };
         self.nodes = self.nodes.saturating_add(node.expanded.nodes);
         self.aliased = self.aliased.saturating_add(aliased);
-    }
-}
-
-fn cannot_merge(key: &Node) -> SyntaxError {
-    SyntaxError {
-        mark: Some(key.mark),
-        message: "the key << needs a mapping or a list of mappings".to_owned(),
-        fix: "write for example <<: *anchor",
     }
 }
 
@@ -323,7 +340,7 @@ const CORE_TAGS: &str = "tag:yaml.org,2002:";
 /// Standard base64 with padding; line breaks are skipped.
 fn decode_base64(text: &str) -> Option<Vec<u8>> {
     let characters: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
-    if characters.len() % 4 != 0 {
+    if !characters.len().is_multiple_of(4) {
         return None;
     }
     let mut bytes = Vec::with_capacity(characters.len() / 4 * 3);

@@ -3,6 +3,7 @@
 //! Values convert as go-yaml v2 converts them. A null leaves a field at its zero value, not at its default, so
 //! every reader here gives the zero value for it; a field that is absent is not asked for at all.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -68,8 +69,8 @@ impl Report {
 pub(crate) fn parse_into(text: &str, report: &Report) -> Option<Document> {
     let mut problems = Vec::new();
     let document = super::parse(text, &mut problems).map_err(|error| problems.push(error)).ok();
-    for SyntaxError { mark, message, fix } in problems {
-        report.add(mark, String::new(), message, fix);
+    for SyntaxError { mark, key, message, fix } in problems {
+        report.add(mark, key, message, fix);
     }
     document
 }
@@ -496,12 +497,22 @@ pub(crate) fn one_of_fix(text: &str, known: &[&str]) -> String {
     }
 }
 
-/// Quoted, at most 60 characters.
+/// Quoted, at most 60 characters, without the user and password of a URL.
 pub(crate) fn shorten(text: &str) -> String {
     const LONGEST: usize = 60;
+    let text = without_user(text);
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{:?}…", &text[..end]),
         None => format!("{text:?}"),
+    }
+}
+
+fn without_user(text: &str) -> Cow<'_, str> {
+    match (text.find("://"), text.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme < at => {
+            format!("{}://<secret>{}", &text[..scheme], &text[at..]).into()
+        }
+        _ => text.into(),
     }
 }
 
