@@ -13,6 +13,7 @@ mod other_sections;
 mod outrigger;
 mod relabel_rules;
 mod remote_write;
+mod rule_files;
 mod scrape_config;
 mod target_groups;
 
@@ -29,6 +30,7 @@ pub use global::GlobalConfig;
 pub use kubernetes_sd::{AttachMetadata, KubernetesSd, Namespaces, Role, RoleSelector};
 pub use outrigger::{KubernetesAccess, Limits, OutriggerConfig, RequestBudget};
 pub use remote_write::{CloudAuth, MetadataConfig, QueueConfig, RemoteWriteConfig, RemoteWriteMessage};
+pub use rule_files::check_rule_file;
 pub use scrape_config::{EscapingScheme, ScrapeConfig, ScrapeProtocol};
 pub use target_groups::{parse_json_targets, parse_target_file};
 

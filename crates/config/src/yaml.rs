@@ -13,7 +13,7 @@ pub(crate) use build::parse;
 use scalar::Scalar;
 
 /// Bytes of one file. A hundred thousand static targets are about 10 MB.
-const MAX_BYTES: usize = 32 << 20;
+pub(crate) const MAX_BYTES: usize = 32 << 20;
 
 /// Nodes of one file, aliases counted once.
 const MAX_NODES: usize = 4_000_000;

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use outrigger_model::duration;
 use outrigger_model::labels::{Labels, LabelsBuilder};
+use outrigger_model::names::NameValidation;
 use outrigger_model::target::TargetGroup;
 
 use super::alerting::AlertmanagerConfig;
 use super::discovery::DiscoveryConfig;
 use super::files::ReferencedFileKind;
+use super::rule_files::check_rule_file;
 use super::scrape_config::ScrapeConfig;
 use super::target_groups::parse_target_file;
 use super::{Loaded, ReferencedFile};
@@ -26,7 +28,7 @@ pub struct Checked {
     pub errors: Vec<ConfigError>,
     /// Files that are missing without harm so far.
     pub warnings: Vec<Notice>,
-    /// The rule files that `rule_files` names and that exist; their content is not looked at.
+    /// The rule files that `rule_files` names and that exist; their expressions and templates are not looked at.
     pub rule_files: Vec<String>,
 }
 
@@ -35,6 +37,11 @@ pub fn check(loaded: &Loaded, files: &dyn FileAccess) -> Checked {
     let mut checked = Checked::default();
     for file in &loaded.referenced_files {
         check_file(file, files, &mut checked);
+    }
+    for path in &checked.rule_files {
+        let problems = read(path, files)
+            .and_then(|text| check_rule_file(path, &text, NameValidation::Utf8).map_err(|errors| errors.0));
+        checked.errors.extend(problems.err().unwrap_or_default());
     }
     for (job, place) in loaded.config.scrape_configs.iter().zip(&loaded.job_places) {
         let populate = |group: &TargetGroup| check_group(group, |target| populate(job, group, target));
@@ -151,15 +158,18 @@ fn target_error(location: &Location, key: &str, message: String) -> ConfigError 
 }
 
 fn read_groups(path: &str, files: &dyn FileAccess) -> Result<Vec<TargetGroup>, Vec<ConfigError>> {
-    match files.read(Path::new(path)) {
-        Ok(text) => parse_target_file(path, &text).map_err(|errors| errors.0),
-        Err(problem) => Err(vec![ConfigError {
+    parse_target_file(path, &read(path, files)?).map_err(|errors| errors.0)
+}
+
+fn read(path: &str, files: &dyn FileAccess) -> Result<String, Vec<ConfigError>> {
+    files.read(Path::new(path)).map_err(|problem| {
+        vec![ConfigError {
             location: Location { path: path.into(), line: 0, column: 0 },
             key: String::new(),
             message: format!("the file cannot be read: {problem}"),
             fix: "make it readable".to_owned(),
-        }]),
-    }
+        }]
+    })
 }
 
 fn check_group(group: &TargetGroup, populate: impl Fn(&Labels) -> Result<(), String>) -> Vec<String> {

@@ -195,37 +195,24 @@ fn oauth2(value: &Cursor<'_>, files: &Files<'_>) -> Option<HttpAuth> {
 }
 
 fn oauth2_grant(section: &Section<'_>, files: &Files<'_>) -> OAuth2Grant {
-    let text = |key| Some(section.owned_text(key)).filter(|text| !text.is_empty());
-    let jwt = section.text("grant_type") == Some(JWT_BEARER);
     let secret_keys = ["client_secret", "client_secret_file", "client_secret_ref"];
     let key_keys = ["client_certificate_key", "client_certificate_key_file", "client_certificate_key_ref"];
-    let algorithm = text("signature_algorithm");
-    let grant = OAuth2Grant::JwtBearer {
-        key: None,
-        key_id: text("client_certificate_key_id"),
-        algorithm: algorithm.clone().unwrap_or_else(|| "RS256".to_owned()),
-        issuer: text("iss"),
-        audience: text("audience"),
-        claims: section.get("claims").and_then(|value| claims(&value)),
-    };
-    if !jwt {
+    let text = |key| Some(section.owned_text(key)).filter(|text| !text.is_empty());
+    let (key_id, algorithm) = (text("client_certificate_key_id"), text("signature_algorithm"));
+    let (issuer, audience) = (text("iss"), text("audience"));
+    let claims = section.get("claims").and_then(|value| claims(&value));
+    let source = |keys| one_of_three(section, keys, ReferencedFileKind::Secret, files).source;
+    if section.text("grant_type") != Some(JWT_BEARER) {
         section.know(&key_keys);
-        return OAuth2Grant::ClientSecret(
-            one_of_three(section, secret_keys, ReferencedFileKind::Secret, files).source,
-        );
+        return OAuth2Grant::ClientSecret(source(secret_keys));
     }
     section.know(&secret_keys);
-    if algorithm.is_some_and(|name| !["RS256", "RS384", "RS512"].contains(&&*name)) {
+    let algorithm = algorithm.unwrap_or_else(|| "RS256".to_owned());
+    if !["RS256", "RS384", "RS512"].contains(&&*algorithm) {
         let message = "the signature algorithm is not known";
         section.error_at("signature_algorithm", message, "write RS256, RS384 or RS512");
     }
-    let signing_key = one_of_three(section, key_keys, ReferencedFileKind::Secret, files).source;
-    match grant {
-        OAuth2Grant::JwtBearer { key_id, algorithm, issuer, audience, claims, .. } => {
-            OAuth2Grant::JwtBearer { key: signing_key, key_id, algorithm, issuer, audience, claims }
-        }
-        secret @ OAuth2Grant::ClientSecret(_) => secret,
-    }
+    OAuth2Grant::JwtBearer { key: source(key_keys), key_id, algorithm, issuer, audience, claims }
 }
 
 /// The claims as JSON text.

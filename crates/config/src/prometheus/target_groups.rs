@@ -44,6 +44,11 @@ pub fn parse_json_targets(path: &str, text: &str) -> Result<Vec<TargetGroup>, Co
         let location = Location { path: path.into(), line, column };
         ConfigErrors(vec![ConfigError { location, key, message, fix: fix.to_owned() }])
     };
+    if text.len() > yaml::MAX_BYTES {
+        let message =
+            format!("the document has {} bytes, more than the limit of {}", text.len(), yaml::MAX_BYTES);
+        return Err(at(0, 0, String::new(), message, "split it"));
+    }
     let parsed: Option<Vec<Option<JsonGroup>>> = serde_json::from_str(text).map_err(|error| {
         let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
         let message = error.to_string();
