@@ -41,21 +41,15 @@ const ROWS: &[Row] = &[
     Row(At::Job("convert_classic_histograms_to_nhcb"), is_true, RefuseToRun, NATIVE),
     Row(
         At::Job("scrape_protocols"),
-        lacks_text_004,
+        lacks_text,
         RefuseToRun,
-        "only PrometheusText0.0.4 is scraped yet; add it to the list",
+        "only the Prometheus text format is scraped yet; add PrometheusText0.0.4 to the list",
     ),
     Row(
         At::OwnJob("fallback_scrape_protocol"),
         is_not_text,
         RefuseToRun,
         "only the Prometheus text format is understood yet; write PrometheusText0.0.4",
-    ),
-    Row(
-        At::Job("metric_name_escaping_scheme"),
-        is_not_allow_utf8,
-        RefuseToRun,
-        "targets cannot be asked for escaped names yet; write allow-utf-8",
     ),
     Row(
         At::KubernetesSd("selectors"),
@@ -139,19 +133,19 @@ fn is_set(node: &Node) -> bool {
     }
 }
 
-fn lacks_text_004(node: &Node) -> bool {
+fn is_text(name: Option<&str>) -> bool {
+    matches!(name, Some("PrometheusText0.0.4" | "PrometheusText1.0.0"))
+}
+
+fn lacks_text(node: &Node) -> bool {
     match &node.value {
-        Value::Sequence(items) => !items.iter().any(|item| item.text() == Some("PrometheusText0.0.4")),
+        Value::Sequence(items) => !items.iter().any(|item| is_text(item.text())),
         Value::Scalar(_) | Value::Mapping(_) => false,
     }
 }
 
 fn is_not_text(node: &Node) -> bool {
-    !node.is_null() && !matches!(node.text(), Some("" | "PrometheusText0.0.4" | "PrometheusText1.0.0"))
-}
-
-fn is_not_allow_utf8(node: &Node) -> bool {
-    !node.is_null() && !matches!(node.text(), Some("" | "allow-utf-8"))
+    !node.is_null() && node.text() != Some("") && !is_text(node.text())
 }
 
 fn is_version_2(node: &Node) -> bool {

@@ -88,7 +88,7 @@ global:
   scrape_native_histograms: false
   metric_name_validation_scheme: utf8
   metric_name_escaping_scheme: allow-utf-8
-  scrape_protocols: [OpenMetricsText1.0.0, OpenMetricsText0.0.1, PrometheusText1.0.0, PrometheusText0.0.4]
+  scrape_protocols: [PrometheusProto, OpenMetricsText1.0.0, PrometheusText1.0.0]
 rule_files: []
 alerting: {alertmanagers: []}
 storage: {}
@@ -97,6 +97,8 @@ otlp:
 runtime:
 scrape_configs:
 - job_name: a
+  metric_name_validation_scheme: legacy
+  metric_name_escaping_scheme: values
   fallback_scrape_protocol: PrometheusText0.0.4
   track_timestamps_staleness: true
   honor_labels: true
