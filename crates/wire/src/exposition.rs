@@ -275,7 +275,7 @@ impl<'b> Parser<'b> {
             return Err(Fault { at: metadata.end, reason: ParseErrorReason::ExpectedMetadataEnd });
         }
         self.at = metadata.end + 1;
-        Ok(Entry::Help { name: String::from_utf8_lossy(metadata.name), text: series::unescape(text, false) })
+        Ok(Entry::Help { name: series::lossy(metadata.name), text: series::unescape(text, false) })
     }
 
     fn family_type(&mut self, at: usize) -> Result<Entry<'b>, Fault> {
@@ -284,7 +284,7 @@ impl<'b> Parser<'b> {
             .ok_or(Fault { at: metadata.end, reason: ParseErrorReason::InvalidType })?;
         self.at = metadata.end + 1;
         self.metric_type = metric_type;
-        Ok(Entry::Type { name: String::from_utf8_lossy(metadata.name), metric_type })
+        Ok(Entry::Type { name: series::lossy(metadata.name), metric_type })
     }
 }
 

@@ -46,12 +46,42 @@ pub(super) struct Metadata<'b> {
     pub(super) end: usize,
 }
 
-pub(super) fn is_name_start(byte: u8) -> bool {
-    byte.is_ascii_alphabetic() || byte == b'_' || byte == b':'
+/// What each byte may be part of.
+const METRIC_NAME: u8 = 1;
+const LABEL_NAME: u8 = 2;
+const DIGIT: u8 = 4;
+const BLANK: u8 = 8;
+const VALUE: u8 = 16;
+const CLASSES: [u8; 256] = classes();
+
+const fn classes() -> [u8; 256] {
+    let mut table = [VALUE; 256];
+    let mut byte = 0u8;
+    loop {
+        table[byte as usize] |= match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' => METRIC_NAME | LABEL_NAME,
+            b'0'..=b'9' => METRIC_NAME | LABEL_NAME | DIGIT,
+            b':' => METRIC_NAME,
+            b' ' | b'\t' => BLANK,
+            _ => 0,
+        };
+        if matches!(byte, 0 | b' ' | b'\t' | b'\n' | b'{') {
+            table[byte as usize] &= !VALUE;
+        }
+        if byte == u8::MAX {
+            return table;
+        }
+        byte += 1;
+    }
 }
 
-fn is_name(byte: u8) -> bool {
-    is_name_start(byte) || byte.is_ascii_digit()
+#[inline]
+fn is(byte: u8, class: u8) -> bool {
+    CLASSES[usize::from(byte)] & class != 0
+}
+
+pub(super) fn is_name_start(byte: u8) -> bool {
+    is(byte, METRIC_NAME) && !is(byte, DIGIT)
 }
 
 fn fault<T>(at: usize, reason: ParseErrorReason) -> Result<T, Fault> {
@@ -78,12 +108,16 @@ impl<'b> Body<'b> {
         }
     }
 
+    /// The first byte from `at` on that is not of this class.
     #[inline]
-    pub(super) fn skip_blanks(&self, mut at: usize) -> usize {
-        while matches!(self.byte(at), b' ' | b'\t') {
-            at += 1;
-        }
-        at
+    fn skip(&self, at: usize, class: u8) -> usize {
+        let rest = self.bytes.get(at..).unwrap_or_default();
+        at + rest.iter().position(|byte| !is(*byte, class)).unwrap_or(rest.len())
+    }
+
+    #[inline]
+    pub(super) fn skip_blanks(&self, at: usize) -> usize {
+        self.skip(at, BLANK)
     }
 
     /// The beginning of the first line from `at` on that is not blank.
@@ -105,11 +139,8 @@ impl<'b> Body<'b> {
     }
 
     #[inline]
-    pub(super) fn name_end(&self, mut at: usize) -> usize {
-        while is_name(self.byte(at)) {
-            at += 1;
-        }
-        at
+    pub(super) fn name_end(&self, at: usize) -> usize {
+        self.skip(at, METRIC_NAME)
     }
 
     /// One byte on, and over any NULs there.
@@ -191,7 +222,7 @@ impl<'b> Body<'b> {
                 b'"' => self
                     .quoted_name(start)
                     .ok_or(Fault { at: start, reason: ParseErrorReason::ExpectedLabelName })?,
-                byte if is_name_start(byte) && byte != b':' => self.label_name_end(start),
+                byte if is(byte, LABEL_NAME) && !is(byte, DIGIT) => self.skip(start, LABEL_NAME),
                 _ => return fault(start, ParseErrorReason::ExpectedLabelName),
             };
             let name = if quoted { start + 1..end - 1 } else { start..end };
@@ -227,14 +258,6 @@ impl<'b> Body<'b> {
     }
 
     #[inline]
-    fn label_name_end(&self, mut at: usize) -> usize {
-        while is_name(self.byte(at)) && self.byte(at) != b':' {
-            at += 1;
-        }
-        at
-    }
-
-    #[inline]
     fn label_value(&self, at: usize) -> Result<(&'b [u8], usize), Fault> {
         let start = if self.byte(at) == b'"' { at } else { self.skip_blanks_and_nul(at) };
         let end = match self.byte(start) {
@@ -256,10 +279,7 @@ impl<'b> Body<'b> {
     #[inline]
     pub(super) fn suffix(&self, at: usize) -> Result<Suffix, Fault> {
         let start = self.skip_blanks(at);
-        let mut end = start;
-        while !matches!(self.byte(end), b'{' | b' ' | b'\t' | b'\n' | 0) {
-            end += 1;
-        }
+        let end = self.skip(start, VALUE);
         if start == end {
             return fault(start, ParseErrorReason::ExpectedValue);
         }
@@ -271,10 +291,7 @@ impl<'b> Body<'b> {
         if self.byte(next) == b'\n' {
             return Ok(Suffix { value, timestamp: None, next_line: next + 1 });
         }
-        let mut digits_end = next;
-        while self.byte(digits_end).is_ascii_digit() {
-            digits_end += 1;
-        }
+        let digits_end = self.skip(next, DIGIT);
         if digits_end == next {
             return fault(next, ParseErrorReason::ExpectedTimestamp);
         }
@@ -293,7 +310,7 @@ impl<'b> Body<'b> {
     pub(super) fn known_series(&self, at: usize, raw: &[u8]) -> Option<usize> {
         let rest = self.bytes.get(at..)?;
         let (last, end) = (*raw.last()?, at + raw.len());
-        if !rest.starts_with(raw) || (last != b'}' && is_name(self.byte(end))) {
+        if !rest.starts_with(raw) || (last != b'}' && is(self.byte(end), METRIC_NAME)) {
             return None;
         }
         (self.byte(self.skip_blanks(end)) != b'{').then_some(end)

@@ -105,7 +105,7 @@ fn text(bytes: &[u8]) -> &str {
 
 /// Resolves `\\`, `\n` and, if `quotes`, `\"`; any other backslash stays.
 pub(super) fn unescape(text: &str, quotes: bool) -> Cow<'_, str> {
-    let Some(first) = text.find('\\') else { return Cow::Borrowed(text) };
+    let Some(first) = memchr::memchr(b'\\', text.as_bytes()) else { return Cow::Borrowed(text) };
     let mut out = String::with_capacity(text.len());
     out.push_str(&text[..first]);
     let mut rest = &text[first..];
@@ -122,4 +122,12 @@ pub(super) fn unescape(text: &str, quotes: bool) -> Cow<'_, str> {
     }
     out.push_str(rest);
     Cow::Owned(out)
+}
+
+/// `String::from_utf8_lossy`, quick where nothing is lost.
+pub(super) fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(bytes),
+    }
 }
