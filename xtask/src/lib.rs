@@ -1,1 +1,6 @@
-//! Chores of the workspace.
+//! Chores of the workspace, as a library so that the end-to-end tests can use the rig.
+//!
+//! `cargo xtask rig …` and `cargo xtask dag` are thin command lines over [`rig`] and [`dag`].
+
+pub mod dag;
+pub mod rig;

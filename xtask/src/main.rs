@@ -1,2 +1,223 @@
-//! Chores of the workspace.
-fn main() {}
+//! The command line of the workspace's chores: `cargo xtask rig …`, `cargo xtask dag`.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Parser, Subcommand};
+use xtask::dag;
+use xtask::rig::{self, Cache, Component, FillPlan, Options, Pin, Program, Rig, User};
+
+/// Chores of the workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+enum Chore {
+    /// Real Kubernetes and monitoring parts on loopback, for tests and for trying things out.
+    #[command(subcommand)]
+    Rig(RigCommand),
+    /// Checks that edges between crates go only downwards and that the lower layers do no I/O.
+    Dag,
+}
+
+#[derive(Debug, Subcommand)]
+enum RigCommand {
+    /// Builds programs into the cache, unless they are there.
+    Build {
+        /// Such as `etcd` or `kube-apiserver@1.34`; all, at their newest pinned versions, if none.
+        programs: Vec<String>,
+    },
+    /// Starts components and what they need, and waits until each is ready.
+    Up(Up),
+    /// Creates nodes, pods and what belongs to them.
+    Fill(Fill),
+    /// Shows what runs and where.
+    Status,
+    /// Ends everything and removes the rig's folder.
+    Down,
+}
+
+#[derive(Debug, Args)]
+struct Up {
+    /// Such as `kube-apiserver` or `node-exporter=5`; etcd, kube-apiserver and kwok if none.
+    components: Vec<String>,
+    /// Version of Kubernetes, such as 1.34.
+    #[arg(long, value_name = "VERSION")]
+    kubernetes: Option<String>,
+    /// What `prometheus` scrapes.
+    #[arg(long, value_name = "FILE")]
+    prometheus_config: Option<PathBuf>,
+    /// What `vmagent` scrapes.
+    #[arg(long, value_name = "FILE")]
+    vmagent_config: Option<PathBuf>,
+    /// A further argument of a component, such as `kube-apiserver=--v=4`. May be repeated.
+    #[arg(long = "argument", value_name = "COMPONENT=ARGUMENT")]
+    arguments: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct Fill {
+    /// Fake nodes, which kwok makes Ready.
+    #[arg(long, default_value_t = 0)]
+    nodes: u32,
+    /// Pods on the fake nodes, which kwok makes Running, with their owners, services and endpoints.
+    #[arg(long, default_value_t = 0)]
+    pods: u32,
+    /// Pods of one Deployment.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    replicas: u32,
+    /// Namespaces that share the Deployments.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    namespaces: u32,
+    /// CronJobs, each with a completed Job and its pod.
+    #[arg(long, default_value_t = 0)]
+    jobs: u32,
+    /// A node, pod and endpoint for each running node_exporter.
+    #[arg(long)]
+    exporters: bool,
+    /// Network of the fake pods' addresses, such as 10.0.0.0/8.
+    #[arg(long, value_name = "ADDRESS/LENGTH", value_parser = parse_network)]
+    pod_network: Option<(Ipv4Addr, u8)>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let done = match Chore::parse() {
+        Chore::Rig(command) => run_rig(command).await,
+        Chore::Dag => dag::check().map(|summary| println!("{summary}")),
+    };
+    if let Err(error) = done {
+        eprintln!("error: {error:#}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+async fn run_rig(command: RigCommand) -> Result<()> {
+    match command {
+        RigCommand::Build { programs } => build(&programs),
+        RigCommand::Up(up) => start(up).await,
+        RigCommand::Fill(fill_args) => fill(fill_args).await,
+        RigCommand::Status => status().await,
+        RigCommand::Down => {
+            let dir = rig::default_dir()?;
+            Rig::open(&dir, Options::default())?.down().await?;
+            println!("the rig in {} is gone", dir.display());
+            Ok(())
+        }
+    }
+}
+
+fn build(programs: &[String]) -> Result<()> {
+    let cache = Cache::from_environment()?;
+    let pins: Result<Vec<Pin>> = if programs.is_empty() {
+        Program::ALL
+            .into_iter()
+            .filter(|program| program.is_built())
+            .map(|program| Pin::new(program, None))
+            .collect()
+    } else {
+        programs.iter().map(|text| Pin::parse(text)).collect()
+    };
+    for pin in pins? {
+        let built = cache.build(pin)?;
+        let took =
+            built.minutes.map_or("is there".to_owned(), |minutes| format!("built in {minutes:.1} min"));
+        println!("{} {} {took}: {}", pin.program.name(), pin.release(), built.path.display());
+    }
+    Ok(())
+}
+
+async fn start(up: Up) -> Result<()> {
+    let mut components = Vec::new();
+    let mut options = Options {
+        kubernetes: up.kubernetes,
+        prometheus_config: up.prometheus_config,
+        vmagent_config: up.vmagent_config,
+        ..Options::default()
+    };
+    for text in &up.components {
+        let (name, count) = text.split_once('=').map_or((&**text, None), |(name, count)| (name, Some(count)));
+        let component = parse_component(name)?;
+        match count {
+            Some(count) if component == Component::NodeExporter => {
+                options.node_exporters = count.parse().with_context(|| format!("`{count}` is no number"))?;
+            }
+            Some(_) => bail!("there is only one {name}: drop what follows `=`"),
+            None => {}
+        }
+        components.push(component);
+    }
+    if components.is_empty() {
+        components.push(Component::Kwok);
+    }
+    for text in &up.arguments {
+        let (name, argument) =
+            text.split_once('=').with_context(|| format!("`{text}` lacks `COMPONENT=`"))?;
+        options.arguments.push((parse_component(name)?, argument.to_owned()));
+    }
+    let rig = Rig::up_detached(&rig::default_dir()?, &components, options).await?;
+    show(&rig).await;
+    Ok(())
+}
+
+fn parse_component(name: &str) -> Result<Component> {
+    Component::ALL.into_iter().find(|component| component.name() == name).with_context(|| {
+        let names: Vec<_> = Component::ALL.iter().map(|component| component.name()).collect();
+        format!("`{name}` is none of the rig's components: {}", names.join(", "))
+    })
+}
+
+fn parse_network(text: &str) -> Result<(Ipv4Addr, u8)> {
+    let (address, length) = text.split_once('/').context("lacks `/LENGTH`")?;
+    Ok((address.parse()?, length.parse()?))
+}
+
+async fn fill(fill: Fill) -> Result<()> {
+    let rig = Rig::open(&rig::default_dir()?, Options::default())?;
+    let plan = FillPlan {
+        nodes: fill.nodes,
+        pods: fill.pods,
+        replicas: fill.replicas,
+        namespaces: fill.namespaces,
+        jobs: fill.jobs,
+        exporters: fill.exporters,
+        pod_network: fill.pod_network,
+    };
+    let report = rig.fill(&plan).await?;
+    println!("{} objects in {:.0} s", report.objects, report.took.as_secs_f64());
+    if report.exporters_without_endpoint > 0 {
+        println!(
+            "{} node_exporters have a node and a pod but no endpoints: the API server refuses addresses of 127.0.0.0/8 \
+             there, and routing {} to loopback needs root and iproute2",
+            report.exporters_without_endpoint,
+            rig::LOOPBACK_RANGE
+        );
+    }
+    Ok(())
+}
+
+async fn status() -> Result<()> {
+    show(&Rig::open(&rig::default_dir()?, Options::default())?).await;
+    Ok(())
+}
+
+async fn show(rig: &Rig) {
+    for process in rig.status().await {
+        let pid = process.pid.map_or("-".to_owned(), |pid| pid.to_string());
+        println!(
+            "{:20} {:10} {pid:>8}  {:28} {}",
+            process.name,
+            process.state,
+            process.url,
+            process.log.display()
+        );
+    }
+    if rig.apiserver_url().is_ok() {
+        println!("Kubernetes {}; audit log {}", rig.kubernetes(), rig.audit_log().display());
+        for user in [User::Admin, User::Outrigger, User::Nobody] {
+            println!("kubeconfig of {:10} {}", user.name(), rig.kubeconfig_of(user).display());
+        }
+    }
+}
