@@ -1,4 +1,6 @@
 use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
 
 use outrigger_model::labels::Labels;
 use proptest::prelude::*;
@@ -6,6 +8,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::*;
+use crate::file_access::FileAccess;
+use crate::prometheus::{Source, load};
 
 #[derive(Deserialize)]
 struct Row {
@@ -146,6 +150,80 @@ fn of_two_labels_mapped_to_one_name_the_later_name_wins_and_an_empty_name_is_lef
     };
     assert_eq!(map("a|b", "x").get("x"), Some("2"));
     assert_eq!(map("(x)|a|b", "$1"), Labels::from_pairs([("a", "1"), ("b", "2")]));
+}
+
+struct NoFiles;
+
+impl FileAccess for NoFiles {
+    fn read(&self, _: &Path) -> io::Result<String> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn list(&self, _: &Path) -> io::Result<Vec<String>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn exists(&self, _: &Path) -> bool {
+        false
+    }
+}
+
+/// Labels after relabelling as promtool prints them: none where dropped, `__meta_` labels left out, `instance` filled in.
+fn after_relabelling(
+    rules: &[RelabelRule],
+    discovered: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let mut labels = LabelsBuilder::from_labels(&Labels::from_pairs(discovered));
+    if !apply(rules, &mut labels) {
+        return BTreeMap::new();
+    }
+    labels.retain(|name, _| !name.starts_with("__meta_"));
+    let address = labels.get("__address__").to_owned();
+    labels.set_default("instance", &address);
+    labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+#[test]
+fn the_rules_of_whole_configurations_give_the_labels_that_promtool_prints() {
+    #[derive(Deserialize)]
+    struct Target {
+        #[serde(rename = "discoveredLabels")]
+        discovered: BTreeMap<String, String>,
+        #[serde(default)]
+        labels: Option<BTreeMap<String, String>>,
+    }
+
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/target-relabel");
+    let mut checked = 0;
+    for case in
+        std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir())
+    {
+        let text = std::fs::read_to_string(case.join("prometheus.yaml")).unwrap();
+        let source = Source {
+            path: "prometheus.yaml",
+            text: &text,
+            directory: case.clone(),
+            environment: &|_| None,
+            files: &NoFiles,
+            agent_mode: false,
+        };
+        let config = load(&source).unwrap().config;
+        let golden = std::fs::read_to_string(case.join("golden.json")).unwrap();
+        for target in serde_json::from_str::<Vec<Target>>(&golden).unwrap() {
+            let job = &target.discovered["job"];
+            let job = config.scrape_configs.iter().find(|config| *config.job_name == **job).unwrap();
+            let labels = after_relabelling(&job.relabel, &target.discovered);
+            assert_eq!(
+                labels,
+                target.labels.unwrap_or_default(),
+                "{}: {:?}",
+                case.display(),
+                target.discovered
+            );
+            checked += 1;
+        }
+    }
+    assert!(checked > 25, "{checked}");
 }
 
 proptest! {
