@@ -9,6 +9,7 @@ mod global;
 mod http_client;
 mod kubernetes_sd;
 mod not_acted_on;
+mod other_discovery;
 mod other_sections;
 mod outrigger;
 mod relabel_rules;

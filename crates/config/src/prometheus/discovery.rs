@@ -7,7 +7,7 @@ use outrigger_model::target::TargetGroup;
 
 use super::files::{Files, ReferencedFileKind, star_in_last_element};
 use super::kubernetes_sd::KubernetesSd;
-use super::{http_client, target_groups};
+use super::{http_client, other_discovery, target_groups};
 use crate::file_access::matches_pattern;
 use crate::go_url;
 use crate::yaml::walk::{Cursor, Section};
@@ -66,43 +66,6 @@ impl HttpSd {
     }
 }
 
-/// Kinds of discovery that Prometheus 3.16 knows and Outrigger does not act on.
-pub(super) const OTHER_KINDS: [&str; 33] = [
-    "aws_sd_configs",
-    "azure_sd_configs",
-    "consul_sd_configs",
-    "digitalocean_sd_configs",
-    "dns_sd_configs",
-    "docker_sd_configs",
-    "dockerswarm_sd_configs",
-    "ec2_sd_configs",
-    "ecs_sd_configs",
-    "elasticache_sd_configs",
-    "eureka_sd_configs",
-    "gce_sd_configs",
-    "hetzner_sd_configs",
-    "ionos_sd_configs",
-    "kuma_sd_configs",
-    "lightsail_sd_configs",
-    "linode_sd_configs",
-    "marathon_sd_configs",
-    "msk_sd_configs",
-    "nerve_sd_configs",
-    "nomad_sd_configs",
-    "oci_sd_configs",
-    "openstack_sd_configs",
-    "outscale_sd_configs",
-    "ovhcloud_sd_configs",
-    "puppetdb_sd_configs",
-    "rds_sd_configs",
-    "scaleway_sd_configs",
-    "serverset_sd_configs",
-    "stackit_sd_configs",
-    "triton_sd_configs",
-    "uyuni_sd_configs",
-    "vultr_sd_configs",
-];
-
 /// Reads the discovery keys that stand inline in `section`. With `check_addresses`, a static target that is a
 /// URL is an error; relabelling could still make an address of it.
 pub(super) fn read(section: &Section<'_>, check_addresses: bool, files: &Files<'_>) -> Vec<DiscoveryConfig> {
@@ -122,8 +85,10 @@ pub(super) fn read(section: &Section<'_>, check_addresses: bool, files: &Files<'
     found.extend(of("http_sd_configs", &|entry| http_sd(entry, files).map(DiscoveryConfig::Http)));
     let kubernetes = |entry: &Cursor<'_>| KubernetesSd::read(entry, files).map(DiscoveryConfig::Kubernetes);
     found.extend(of("kubernetes_sd_configs", &kubernetes));
-    for kind in OTHER_KINDS {
-        let other = |entry: &Cursor<'_>| entry.section().map(|_| DiscoveryConfig::Unsupported(kind));
+    for kind in other_discovery::keys() {
+        let other = |entry: &Cursor<'_>| {
+            other_discovery::check(kind, entry, files).then_some(DiscoveryConfig::Unsupported(kind))
+        };
         found.extend(of(kind, &other));
     }
     found

@@ -1,7 +1,7 @@
 //! Keys that Prometheus accepts and Outrigger does not act on: one table, from which a row goes when its part is
 //! built. A default value never matches a row.
 
-use super::discovery::OTHER_KINDS;
+use super::other_discovery;
 use crate::error::{Notice, Severity};
 use crate::selector::FieldSelector;
 use crate::yaml::walk::Cursor;
@@ -229,7 +229,7 @@ pub(super) fn in_scrape_configs(root: &Cursor<'_>, global: Option<&Cursor<'_>>, 
                 _ => {}
             }
         }
-        for kind in OTHER_KINDS {
+        for kind in other_discovery::keys() {
             let reason =
                 "this kind of discovery is not supported yet; use static, file, http or kubernetes discovery";
             report(job.peek(kind), is_set_list, RefuseToRun, reason, found);
