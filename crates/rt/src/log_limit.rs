@@ -19,7 +19,13 @@ const MAX_KEYS: usize = 4096;
 #[derive(Debug)]
 pub struct LogLimit {
     period: Duration,
-    entries: Mutex<HashMap<Box<str>, Entry>>,
+    entries: Mutex<Entries>,
+}
+
+#[derive(Debug)]
+struct Entries {
+    by_key: HashMap<Box<str>, Entry>,
+    purged: Instant,
 }
 
 #[derive(Debug)]
@@ -31,25 +37,27 @@ struct Entry {
 impl LogLimit {
     /// Permits one line per key and `period`.
     pub fn new(period: Duration) -> Self {
-        Self { period, entries: Mutex::new(HashMap::new()) }
+        Self { period, entries: Mutex::new(Entries { by_key: HashMap::new(), purged: Instant::now() }) }
     }
 
     /// `Some(lines left out since the last one)` when a line about `key` may be written now.
     pub fn permit(&self, key: &str) -> Option<u64> {
         let now = Instant::now();
         let mut entries = self.entries.lock();
-        if let Some(entry) = entries.get_mut(key) {
+        if let Some(entry) = entries.by_key.get_mut(key) {
             return entry.permit(now, self.period);
         }
-        if entries.len() >= MAX_KEYS {
-            entries.retain(|_, entry| now.duration_since(entry.written) < self.period);
+        let full = entries.by_key.len() >= MAX_KEYS;
+        if full && now.duration_since(entries.purged) >= self.period {
+            entries.purged = now;
+            entries.by_key.retain(|_, entry| now.duration_since(entry.written) < self.period);
         }
         // Beyond the bound, all further keys count as one, so that memory and log stay bounded.
-        let key = if entries.len() >= MAX_KEYS { "" } else { key };
-        if let Some(entry) = entries.get_mut(key) {
+        let key = if entries.by_key.len() >= MAX_KEYS { "" } else { key };
+        if let Some(entry) = entries.by_key.get_mut(key) {
             return entry.permit(now, self.period);
         }
-        entries.insert(key.into(), Entry { written: now, suppressed: 0 });
+        entries.by_key.insert(key.into(), Entry { written: now, suppressed: 0 });
         Some(0)
     }
 }
@@ -87,9 +95,9 @@ mod tests {
         for key in 0..3 * MAX_KEYS {
             limit.permit(&key.to_string());
         }
-        assert!(limit.entries.lock().len() <= MAX_KEYS + 1);
+        assert!(limit.entries.lock().by_key.len() <= MAX_KEYS + 1);
         tokio::time::advance(Duration::from_secs(10)).await;
         assert_eq!(limit.permit("fresh"), Some(0));
-        assert_eq!(limit.entries.lock().len(), 1);
+        assert_eq!(limit.entries.lock().by_key.len(), 1);
     }
 }

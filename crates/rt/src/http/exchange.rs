@@ -57,14 +57,20 @@ impl Exchange {
             if let Poll::Ready(result) = response.as_mut().poll(context) {
                 return Poll::Ready(result);
             }
-            if let Poll::Ready(end) = exchange.connection.poll_without_shutdown(context) {
+            let end = if exchange.closed {
+                Poll::Pending
+            } else {
+                exchange.connection.poll_without_shutdown(context)
+            };
+            let result = response.as_mut().poll(context);
+            if let Poll::Ready(end) = end {
                 exchange.closed = true;
                 // The connection tells the request how it ended, unless there is nothing to tell but this.
-                if let (Err(error), Poll::Pending) = (end, response.as_mut().poll(context)) {
+                if let (Err(error), Poll::Pending) = (end, &result) {
                     return Poll::Ready(Err(error));
                 }
             }
-            response.as_mut().poll(context)
+            result
         })
         .await;
         match response {

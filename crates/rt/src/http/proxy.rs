@@ -105,11 +105,9 @@ impl std::fmt::Debug for ProxyServer {
 
 impl ProxyServer {
     fn parse(text: &str) -> Result<Self, UrlError> {
-        let url = match Url::parse(text) {
-            Ok(url) if url.has_host() => url,
-            // As Go: `proxy:3128` means `http://proxy:3128`.
-            _ => Url::parse(&format!("http://{text}"))?,
-        };
+        // As Go: `proxy:3128` means `http://proxy:3128`.
+        let url =
+            if text.contains("://") { Url::parse(text)? } else { Url::parse(&format!("http://{text}"))? };
         let (scheme, default_port) = match url.scheme() {
             "http" => (ProxyScheme::Http, 80),
             "https" => (ProxyScheme::Https, 443),
