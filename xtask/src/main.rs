@@ -28,7 +28,7 @@ enum RigCommand {
         /// Such as `etcd` or `kube-apiserver@1.34`; all, at their newest pinned versions, if none.
         programs: Vec<String>,
     },
-    /// Starts components and what they need, and waits until each is ready.
+    /// Starts components and what they need, and waits until each is ready. Builds first what is not built.
     Up(Up),
     /// Creates nodes, pods and what belongs to them.
     Fill(Fill),
@@ -40,7 +40,7 @@ enum RigCommand {
 
 #[derive(Debug, Args)]
 struct Up {
-    /// Such as `kube-apiserver` or `node-exporter=5`; etcd, kube-apiserver and kwok if none.
+    /// Such as `kube-apiserver` or `node-exporter=5`; kwok and prometheus-receiver if none.
     components: Vec<String>,
     /// Version of Kubernetes, such as 1.34.
     #[arg(long, value_name = "VERSION")]
@@ -100,13 +100,20 @@ async fn run_rig(command: RigCommand) -> Result<()> {
         RigCommand::Up(up) => start(up).await,
         RigCommand::Fill(fill_args) => fill(fill_args).await,
         RigCommand::Status => status().await,
-        RigCommand::Down => {
-            let dir = rig::default_dir()?;
-            Rig::open(&dir, Options::default())?.down().await?;
-            println!("the rig in {} is gone", dir.display());
-            Ok(())
-        }
+        RigCommand::Down => stop().await,
     }
+}
+
+async fn stop() -> Result<()> {
+    rig::sweep().await?;
+    let dir = rig::default_dir()?;
+    if Rig::is_up(&dir) {
+        Rig::open(&dir, Options::default())?.down().await?;
+        println!("the rig in {} is gone", dir.display());
+    } else {
+        println!("no rig is up in {}", dir.display());
+    }
+    Ok(())
 }
 
 fn build(programs: &[String]) -> Result<()> {
@@ -121,11 +128,18 @@ fn build(programs: &[String]) -> Result<()> {
         programs.iter().map(|text| Pin::parse(text)).collect()
     };
     for pin in pins? {
-        let built = cache.build(pin)?;
-        let took =
-            built.minutes.map_or("is there".to_owned(), |minutes| format!("built in {minutes:.1} min"));
-        println!("{} {} {took}: {}", pin.program.name(), pin.release(), built.path.display());
+        build_one(&cache, pin)?;
     }
+    Ok(())
+}
+
+fn build_one(cache: &Cache, pin: Pin) -> Result<()> {
+    if !cache.has(pin) {
+        println!("building {} {} …", pin.program.name(), pin.release());
+    }
+    let built = cache.build(pin)?;
+    let took = built.minutes.map_or("is there".to_owned(), |minutes| format!("built in {minutes:.1} min"));
+    println!("{} {} {took}: {}", pin.program.name(), pin.release(), built.path.display());
     Ok(())
 }
 
@@ -150,13 +164,16 @@ async fn start(up: Up) -> Result<()> {
         components.push(component);
     }
     if components.is_empty() {
-        components.push(Component::Kwok);
+        components.extend([Component::Kwok, Component::PrometheusReceiver]);
     }
     for text in &up.arguments {
         let (name, argument) =
             text.split_once('=').with_context(|| format!("`{text}` lacks `COMPONENT=`"))?;
         options.arguments.push((parse_component(name)?, argument.to_owned()));
     }
+    let cache = Cache::from_environment()?;
+    let missing = rig::programs(&components, &options)?.into_iter().filter(|pin| !cache.has(*pin));
+    missing.into_iter().try_for_each(|pin| build_one(&cache, pin))?;
     let rig = Rig::up_detached(&rig::default_dir()?, &components, options).await?;
     show(&rig).await;
     Ok(())

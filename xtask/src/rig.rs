@@ -88,7 +88,7 @@ impl Rig {
     /// programs must have been built. The rig ends with the returned value.
     pub async fn up(components: &[Component], options: Options) -> Result<Rig> {
         let cache = Cache::from_environment()?;
-        sweep(&cache.root().join("run")).await;
+        sweep().await?;
         let name = format!("test-{}-{:08x}", std::process::id(), ports::random());
         let dir = cache.root().join("run").join(name);
         let mut rig = Rig::create(&dir, cache, options, Lifetime::Owner)?;
@@ -99,7 +99,7 @@ impl Rig {
     /// Starts components in `dir`, or adds to the rig that runs there. The rig runs until [`Rig::down`].
     pub async fn up_detached(dir: &Path, components: &[Component], options: Options) -> Result<Rig> {
         let cache = Cache::from_environment()?;
-        let mut rig = if State::exists(dir) {
+        let mut rig = if Rig::is_up(dir) {
             Rig::open(dir, options)?
         } else {
             Rig::create(dir, cache, options, Lifetime::Detached)?
@@ -107,6 +107,11 @@ impl Rig {
         rig.start_all(components).await?;
         rig.keep = true;
         Ok(rig)
+    }
+
+    /// Whether a rig was started in `dir` and not taken down.
+    pub fn is_up(dir: &Path) -> bool {
+        State::exists(dir)
     }
 
     /// The rig that was started in `dir` by [`Rig::up_detached`].
@@ -187,10 +192,8 @@ impl Rig {
         self.cache.find(self.pin(component.program())?)
     }
 
-    /// The version of a program that this rig runs.
     fn pin(&self, program: Program) -> Result<Pin> {
-        let is_kubernetes = matches!(program, Program::KubeApiserver | Program::Kubectl);
-        Pin::new(program, is_kubernetes.then_some(&*self.state.kubernetes))
+        pin(program, Some(&self.state.kubernetes))
     }
 
     async fn start_process(&mut self, index: usize) -> Result<()> {
@@ -541,6 +544,23 @@ pub fn default_dir() -> Result<PathBuf> {
     }
 }
 
+/// The programs that a rig of these components runs, and kubectl where there is an API server.
+pub fn programs(components: &[Component], options: &Options) -> Result<Vec<Pin>> {
+    let components = Component::in_order(components);
+    let mut programs: Vec<_> = components.iter().map(|component| component.program()).collect();
+    if components.contains(&Component::KubeApiserver) {
+        programs.push(Program::Kubectl);
+    }
+    programs.dedup();
+    programs.into_iter().map(|program| pin(program, options.kubernetes.as_deref())).collect()
+}
+
+/// A program at the version that belongs to a version of Kubernetes.
+fn pin(program: Program, kubernetes: Option<&str>) -> Result<Pin> {
+    let is_kubernetes = matches!(program, Program::KubeApiserver | Program::Kubectl);
+    Pin::new(program, kubernetes.filter(|_| is_kubernetes))
+}
+
 /// Why a test that needs the rig does not run here: the text to print, or none if it shall run.
 ///
 /// Tests with the rig run where `OUTRIGGER_RIG` is `1`; where `CI` is set, its absence is for the caller to fail on.
@@ -551,9 +571,10 @@ pub fn missing() -> Option<String> {
     Some("needs the rig (cargo xtask rig build, then OUTRIGGER_RIG=1)".to_owned())
 }
 
-/// Removes what rigs left behind whose owners were killed.
-async fn sweep(run: &Path) {
-    let Ok(entries) = fs::read_dir(run) else { return };
+/// Ends and removes the rigs of tests that were killed.
+pub async fn sweep() -> Result<()> {
+    let run = Cache::from_environment()?.root().join("run");
+    let Ok(entries) = fs::read_dir(run) else { return Ok(()) };
     for dir in entries.filter_map(|entry| Some(entry.ok()?.path())) {
         if let Ok(state) = State::read(&dir)
             && state.owner.is_some_and(|owner| !owner.is_alive())
@@ -562,6 +583,7 @@ async fn sweep(run: &Path) {
             let _ = end(&dir, &state).await;
         }
     }
+    Ok(())
 }
 
 async fn end(dir: &Path, state: &State) -> Result<()> {

@@ -1,4 +1,5 @@
 //! The rig, started for real. Needs its programs: `cargo xtask rig build`, then `OUTRIGGER_RIG=1 cargo test`.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
 
 use std::time::Duration;
 

@@ -239,6 +239,11 @@ impl Cache {
         Ok(path)
     }
 
+    /// Whether the program is there.
+    pub fn has(&self, pin: Pin) -> bool {
+        self.find(pin).is_ok()
+    }
+
     fn binary(&self, pin: Pin) -> PathBuf {
         self.root.join("bin").join(format!("{}-{}", pin.program.name(), pin.release))
     }

@@ -164,10 +164,11 @@ impl Filling {
         Ok(created)
     }
 
-    /// Waits until fewer than `limit` pods are Pending.
+    /// Waits until fewer than `limit` pods that have a node are Pending.
     async fn wait_for_kwok(&self, limit: usize) -> Result<()> {
         let deadline = Instant::now() + KWOK_PATIENCE;
-        let path = format!("/api/v1/pods?limit={limit}&fieldSelector=status.phase%3DPending");
+        let path =
+            format!("/api/v1/pods?limit={limit}&fieldSelector=status.phase%3DPending,spec.nodeName!%3D");
         while items(&self.api.get(&path).await?)?.len() >= limit {
             if Instant::now() > deadline {
                 bail!("{limit} pods are still pending after {KWOK_PATIENCE:?}; see kwok's log");
@@ -179,7 +180,10 @@ impl Filling {
 
     async fn wait_for_nodes(&self) -> Result<()> {
         let deadline = Instant::now() + KWOK_PATIENCE;
-        while !items(&self.api.get("/api/v1/nodes?resourceVersion=0").await?)?.iter().all(objects::is_ready) {
+        while !items(&self.api.get("/api/v1/nodes?resourceVersion=0&labelSelector=type%3Dkwok").await?)?
+            .iter()
+            .all(objects::is_ready)
+        {
             if Instant::now() > deadline {
                 bail!("there are still nodes that are not ready after {KWOK_PATIENCE:?}; see kwok's log");
             }
