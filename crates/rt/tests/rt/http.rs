@@ -480,39 +480,21 @@ async fn http2_is_chosen_by_alpn_and_shared() {
 }
 
 #[tokio::test]
-async fn a_closed_http2_connection_is_replaced() {
+async fn connections_that_the_server_closed_are_replaced() {
     let authority = Authority::new("authority");
     let identity = authority.issue(&["127.0.0.1"]);
-    let tls = || ServerTls { alpn: &["h2"], ..ServerTls::new(&identity) }.build();
-    let server = TestServer::tls_ok(tls()).await;
-    let url = server.url("/");
-    let address = server.address;
-    let config = HttpClientConfig {
-        tls: TlsConfig { ca: Some(pem(&authority.pem)), ..TlsConfig::default() },
-        ..HttpClientConfig::default()
-    };
-    let client = client(&config);
-    assert_eq!(get_text(&client, &url).await, "ok");
-    drop(server);
-    eventually("the connection closes", || client.stats().pooled == 1).await;
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(ServerTls::new(&identity).build()));
-    let mut listener = TcpListener::bind(address).await;
-    for _ in 0..100 {
-        if listener.is_ok() {
-            break;
+    for alpn in ["h2", "http/1.1"] {
+        let server =
+            TestServer::tls_ok(ServerTls { alpn: &[alpn], ..ServerTls::new(&identity) }.build()).await;
+        let config = HttpClientConfig {
+            tls: TlsConfig { ca: Some(pem(&authority.pem)), ..TlsConfig::default() },
+            ..HttpClientConfig::default()
+        };
+        let client = client(&config);
+        for opened in 1..5 {
+            assert_eq!(get_text(&client, &server.url("/")).await, "ok");
+            assert_eq!(client.stats().opened, opened, "{alpn}");
+            server.close_connections();
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        listener = TcpListener::bind(address).await;
     }
-    let listener = listener.unwrap();
-    tokio::spawn(async move {
-        let (stream, _) = listener.accept().await.unwrap();
-        let mut stream = acceptor.accept(stream).await.unwrap();
-        let mut request = [0; 4096];
-        assert_ne!(stream.read(&mut request).await.unwrap(), 0);
-        stream.write_all(OK.as_bytes()).await.unwrap();
-        stream.shutdown().await.unwrap();
-    });
-    assert_eq!(get_text(&client, &url).await, "ok");
-    assert_eq!(client.stats().opened, 2);
 }

@@ -129,6 +129,7 @@ pub(crate) struct TestServer {
     pub(crate) accepted: Arc<AtomicUsize>,
     seen: Arc<Mutex<Vec<Seen>>>,
     scheme: &'static str,
+    connections: Arc<Mutex<CancellationToken>>,
     _stop: DropGuard,
 }
 
@@ -137,6 +138,8 @@ struct Shared {
     handler: Handler,
     seen: Arc<Mutex<Vec<Seen>>>,
     accepted: Arc<AtomicUsize>,
+    /// Ends the connections that are open when it is cancelled; then there is another one.
+    connections: Arc<Mutex<CancellationToken>>,
     stop: CancellationToken,
 }
 
@@ -184,6 +187,7 @@ impl TestServer {
             accepted: shared.accepted.clone(),
             seen: shared.seen.clone(),
             scheme,
+            connections: shared.connections.clone(),
             _stop: shared.stop.clone().drop_guard(),
         };
         tokio::spawn(async move {
@@ -215,6 +219,13 @@ impl TestServer {
 
     pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
+    }
+
+    /// Closes all connections, and accepts new ones.
+    pub(crate) fn close_connections(&self) {
+        let mut current = self.connections.lock();
+        current.cancel();
+        *current = CancellationToken::new();
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {
@@ -249,12 +260,13 @@ impl Shared {
             handler: Arc::new(move |seen| handler(seen).boxed()),
             seen: Arc::default(),
             accepted: Arc::default(),
+            connections: Arc::default(),
             stop: CancellationToken::new(),
         }
     }
 
     async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
-        let stop = self.stop.clone();
+        let (stop, closed) = (self.stop.clone(), self.connections.lock().clone());
         let service = service_fn(move |request: Request<Incoming>| {
             let shared = self.clone();
             async move {
@@ -275,6 +287,7 @@ impl Shared {
         tokio::select! {
             _ = builder.serve_connection(TokioIo::new(stream), service) => {}
             () = stop.cancelled() => {}
+            () = closed.cancelled() => {}
         }
     }
 }
