@@ -156,7 +156,6 @@ impl Dictionary {
     }
 
     /// Number of distinct texts.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.index.len()
     }

@@ -29,6 +29,8 @@ pub struct TableMemory {
     pub rows: usize,
     /// Bytes of memory: allocated columns, buffers, dictionaries, indexes and change log.
     pub bytes: usize,
+    /// Distinct texts in its dictionaries; 0 when there is no row.
+    pub texts: usize,
 }
 
 /// All tables of one cluster.
@@ -122,7 +124,7 @@ impl Mirror {
     pub fn memory(&self) -> Vec<TableMemory> {
         let usage = |resource| {
             let table = self.table(resource);
-            TableMemory { resource, rows: table.rows(), bytes: table.memory() }
+            TableMemory { resource, rows: table.rows(), bytes: table.memory(), texts: table.texts() }
         };
         ResourceKind::ALL.into_iter().map(usage).collect()
     }
@@ -221,6 +223,7 @@ trait AnyTable {
     fn synced(&self) -> bool;
     fn rows(&self) -> usize;
     fn memory(&self) -> usize;
+    fn texts(&self) -> usize;
 }
 
 impl<K: Kind> AnyTable for Table<K> {
@@ -258,5 +261,9 @@ impl<K: Kind> AnyTable for Table<K> {
 
     fn memory(&self) -> usize {
         Table::memory(self)
+    }
+
+    fn texts(&self) -> usize {
+        self.rows.distinct_texts()
     }
 }

@@ -83,6 +83,11 @@ impl Rows {
         self.by_key.len()
     }
 
+    /// Entries of the dictionaries.
+    pub(crate) fn distinct_texts(&self) -> usize {
+        self.texts.len() + self.blocks.len()
+    }
+
     pub(crate) fn id(&self, index: u32) -> RowId {
         RowId { index, insertion: self.insertions[index as usize] }
     }

@@ -21,6 +21,11 @@ enum Step {
     Touch {
         name: usize,
     },
+    /// An object that is there already, with one visible field set.
+    Amend {
+        name: usize,
+        on: bool,
+    },
     Delete {
         name: usize,
     },
@@ -39,6 +44,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (name.clone(), prop::collection::vec(any::<u8>(), 0..120)).prop_map(|(name, bytes)| Step::Upsert { name, bytes }),
         2 => name.clone().prop_map(|name| Step::Touch { name }),
+        2 => (name.clone(), any::<bool>()).prop_map(|(name, on)| Step::Amend { name, on }),
         3 => name.clone().prop_map(|name| Step::Delete { name }),
         1 => name.prop_map(|name| Step::Broken { name }),
         1 => Just(Step::Begin),
@@ -79,6 +85,12 @@ impl Model {
                 let message = touched(message);
                 self.upsert(mirror, resource, key, message);
                 assert_eq!(mirror.version(), before, "what nobody sees is no change");
+            }
+            Step::Amend { name, on } => {
+                let key = key_of(resource, *name);
+                let Some((message, _)) = self.objects.get(&key) else { return };
+                let message = amended(resource, message, *on);
+                self.upsert(mirror, resource, key, message);
             }
             Step::Delete { name } => {
                 let key = key_of(resource, *name);
@@ -174,6 +186,17 @@ impl Model {
     }
 }
 
+/// Deletes everything by an empty relist: nothing may be left that a row referred to.
+fn check_that_nothing_stays(mirror: &mut Mirror) {
+    for resource in ResourceKind::ALL {
+        mirror.begin_generation(resource);
+        mirror.commit_generation(resource);
+        let memory = mirror.memory()[resource.index()];
+        assert_eq!((memory.rows, memory.texts), (0, 0), "{resource}");
+    }
+    check_indexes(mirror);
+}
+
 /// The object with another resourceVersion and more managed fields.
 fn touched(message: &[u8]) -> Vec<u8> {
     let mut message = message.to_vec();
@@ -181,6 +204,21 @@ fn touched(message: &[u8]) -> Vec<u8> {
         meta.string(6, "another");
         meta.message(17, |entry| entry.string(1, "kubectl"));
     });
+    message
+}
+
+/// The object with a field set that has a column of its own, where its kind has such a field.
+fn amended(resource: ResourceKind, message: &[u8], on: bool) -> Vec<u8> {
+    let mut message = message.to_vec();
+    let word = if on { "Running" } else { "Pending" };
+    let mut writer = Writer::new(&mut message);
+    match resource {
+        ResourceKind::Pod => writer.message(3, |status| status.string(1, word)),
+        ResourceKind::Node => writer.message(2, |spec| spec.boolean(4, on)),
+        ResourceKind::Service | ResourceKind::Ingress => writer.message(2, |spec| spec.string(4, word)),
+        ResourceKind::EndpointSlice => writer.string(4, word),
+        _ => {}
+    }
     message
 }
 
@@ -264,6 +302,7 @@ proptest! {
             model.poll(&mirror, resource, log_capacity);
         }
         check_indexes(&mirror);
+        check_that_nothing_stays(&mut mirror);
     }
 
     /// As above, on one table, so that rows meet each other more often.
@@ -279,6 +318,7 @@ proptest! {
             model.check(&mirror, resource);
         }
         check_indexes(&mirror);
+        check_that_nothing_stays(&mut mirror);
     }
 
     #[test]
