@@ -1,0 +1,210 @@
+//! What an endpoint counts, for `/metrics` and for the page.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use outrigger_model::sample::Timestamp;
+use outrigger_rt::metrics::{Exposition, MetricKind};
+use parking_lot::Mutex;
+
+use super::endpoint::Endpoint;
+
+/// Why samples did not reach the receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DropReason {
+    /// The memory for the endpoint was full; the oldest samples went first.
+    QueueFull,
+    /// The receiver refused the content for good.
+    Rejected,
+    /// Older than `sample_age_limit`.
+    TooOld,
+    /// Not delivered within the time for shutting down or removing the endpoint.
+    Shutdown,
+    /// A defect of Outrigger; the log says more.
+    Internal,
+}
+
+impl DropReason {
+    /// All reasons.
+    pub const ALL: [DropReason; 5] = [
+        DropReason::QueueFull,
+        DropReason::Rejected,
+        DropReason::TooOld,
+        DropReason::Shutdown,
+        DropReason::Internal,
+    ];
+
+    /// The label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DropReason::QueueFull => "queue_full",
+            DropReason::Rejected => "rejected",
+            DropReason::TooOld => "too_old",
+            DropReason::Shutdown => "shutdown",
+            DropReason::Internal => "internal",
+        }
+    }
+}
+
+/// Counters of one endpoint; they survive a reload that keeps the endpoint.
+#[derive(Debug, Default)]
+pub(crate) struct EndpointStats {
+    pub(crate) samples_in: AtomicU64,
+    pub(crate) samples_filtered: AtomicU64,
+    pub(crate) samples_sent: AtomicU64,
+    pub(crate) batches_sent: AtomicU64,
+    pub(crate) bytes_sent: AtomicU64,
+    pub(crate) retried_requests: AtomicU64,
+    pub(crate) metadata_sent: AtomicU64,
+    pub(crate) metadata_failed: AtomicU64,
+    /// Time in requests that were answered well.
+    pub(crate) sending_micros: AtomicU64,
+    /// Time of the newest sample delivered.
+    newest_sent: AtomicI64,
+    dropped: [AtomicU64; DropReason::ALL.len()],
+    last: Mutex<LastOutcomes>,
+}
+
+/// The last success and the last failure.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct LastOutcomes {
+    pub(crate) success: Option<Timestamp>,
+    pub(crate) error: Option<(Timestamp, String)>,
+}
+
+impl EndpointStats {
+    pub(crate) fn drop_samples(&self, reason: DropReason, samples: u64) {
+        self.dropped[reason as usize].fetch_add(samples, Ordering::Relaxed);
+    }
+
+    pub(crate) fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped[reason as usize].load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn delivered(&self, samples: u64, bytes: u64, took: Duration, newest: Timestamp, now: Timestamp) {
+        self.samples_sent.fetch_add(samples, Ordering::Relaxed);
+        self.batches_sent.fetch_add(1, Ordering::Relaxed);
+        self.bytes_sent.fetch_add(bytes, Ordering::Relaxed);
+        self.sending_micros.fetch_add(took.as_micros() as u64, Ordering::Relaxed);
+        self.newest_sent.fetch_max(newest.millis(), Ordering::Relaxed);
+        self.last.lock().success = Some(now);
+    }
+
+    pub(crate) fn failed(&self, error: String, now: Timestamp) {
+        self.last.lock().error = Some((now, error));
+    }
+
+    pub(crate) fn last(&self) -> LastOutcomes {
+        self.last.lock().clone()
+    }
+
+    /// Time of the newest sample delivered; the epoch before the first.
+    pub(crate) fn newest_sent(&self) -> Timestamp {
+        Timestamp::from_millis(self.newest_sent.load(Ordering::Relaxed))
+    }
+}
+
+type Read = fn(&Endpoint) -> f64;
+
+const SIMPLE: [(&str, &str, MetricKind, Read); 13] = [
+    (
+        "outrigger_remote_write_samples_in_total",
+        "Samples taken in for the endpoint, after write_relabel_configs.",
+        MetricKind::Counter,
+        |endpoint| load(&endpoint.stats().samples_in),
+    ),
+    (
+        "outrigger_remote_write_samples_filtered_total",
+        "Samples that write_relabel_configs keeps from the endpoint.",
+        MetricKind::Counter,
+        |endpoint| load(&endpoint.stats().samples_filtered),
+    ),
+    (
+        "outrigger_remote_write_samples_sent_total",
+        "Samples that the receiver accepted.",
+        MetricKind::Counter,
+        |endpoint| load(&endpoint.stats().samples_sent),
+    ),
+    (
+        "outrigger_remote_write_batches_sent_total",
+        "Requests with samples that the receiver accepted.",
+        MetricKind::Counter,
+        |endpoint| load(&endpoint.stats().batches_sent),
+    ),
+    (
+        "outrigger_remote_write_bytes_sent_total",
+        "Compressed bytes of requests with samples that the receiver accepted.",
+        MetricKind::Counter,
+        |endpoint| load(&endpoint.stats().bytes_sent),
+    ),
+    (
+        "outrigger_remote_write_requests_retried_total",
+        "Requests that failed and are repeated.",
+        MetricKind::Counter,
+        |endpoint| load(&endpoint.stats().retried_requests),
+    ),
+    (
+        "outrigger_remote_write_metadata_sent_total",
+        "Metric families whose metadata the receiver accepted.",
+        MetricKind::Counter,
+        |endpoint| load(&endpoint.stats().metadata_sent),
+    ),
+    (
+        "outrigger_remote_write_metadata_failed_total",
+        "Metric families whose metadata the receiver refused.",
+        MetricKind::Counter,
+        |endpoint| load(&endpoint.stats().metadata_failed),
+    ),
+    (
+        "outrigger_remote_write_pending_samples",
+        "Samples that wait or are being sent.",
+        MetricKind::Gauge,
+        |endpoint| endpoint.queue().samples() as f64,
+    ),
+    (
+        "outrigger_remote_write_pending_bytes",
+        "Memory of samples that wait or are being sent.",
+        MetricKind::Gauge,
+        |endpoint| endpoint.queue().bytes() as f64,
+    ),
+    (
+        "outrigger_remote_write_queue_limit_bytes",
+        "Most memory for samples that wait; beyond it the oldest are dropped.",
+        MetricKind::Gauge,
+        |endpoint| endpoint.queue_limit_bytes() as f64,
+    ),
+    (
+        "outrigger_remote_write_lag_seconds",
+        "Age of the oldest sample that waits or is being sent.",
+        MetricKind::Gauge,
+        |endpoint| endpoint.lag_seconds(),
+    ),
+    ("outrigger_remote_write_shards", "Parallel senders.", MetricKind::Gauge, |endpoint| endpoint.shards() as f64),
+];
+
+fn load(counter: &AtomicU64) -> f64 {
+    counter.load(Ordering::Relaxed) as f64
+}
+
+/// Writes the metrics of all endpoints, by name.
+pub(crate) fn expose(endpoints: &BTreeMap<String, Arc<Endpoint>>, exposition: &mut Exposition) {
+    for (name, help, kind, read) in SIMPLE {
+        let mut family = exposition.family(name, help, kind);
+        for (endpoint_name, endpoint) in endpoints {
+            family.sample(&[("endpoint", endpoint_name)], read(endpoint));
+        }
+    }
+    let mut family = exposition.family(
+        "outrigger_remote_write_samples_dropped_total",
+        "Samples that were lost for the endpoint, by reason.",
+        MetricKind::Counter,
+    );
+    for (endpoint_name, endpoint) in endpoints {
+        for reason in DropReason::ALL {
+            let labels = [("endpoint", endpoint_name.as_str()), ("reason", reason.as_str())];
+            family.sample(&labels, endpoint.stats().dropped(reason) as f64);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What one endpoint is set to; replaced as a whole by a reload.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{HeaderMap, Method};
+use outrigger_config::prometheus::RemoteWriteConfig;
+use outrigger_config::relabel;
+use outrigger_model::labels::{Labels, LabelsBuilder};
+use outrigger_rt::http::{BuildClientError, HttpClient};
+
+use super::encode;
+use super::queue::QueueLimits;
+
+/// An endpoint that cannot be set up as configured.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointSetupError {
+    /// The HTTP client.
+    #[error("remote_write {name:?}: set up the HTTP client")]
+    Client {
+        /// Name of the endpoint.
+        name: String,
+        /// Why.
+        source: BuildClientError,
+    },
+    /// A configured header.
+    #[error("remote_write {name:?}: headers: {header:?} is not a header that can be sent")]
+    Header {
+        /// Name of the endpoint.
+        name: String,
+        /// Name of the header.
+        header: String,
+    },
+}
+
+/// Settings of one endpoint.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) config: Arc<RemoteWriteConfig>,
+    pub(crate) external_labels: Labels,
+    pub(crate) queue_bytes: u64,
+    pub(crate) client: HttpClient,
+    headers: HeaderMap,
+    /// Changes with everything that [`Settings::encode`] depends on.
+    pub(crate) generation: u32,
+}
+
+impl Settings {
+    pub(crate) fn new(
+        config: Arc<RemoteWriteConfig>,
+        external_labels: Labels,
+        queue_bytes: u64,
+        client: HttpClient,
+        generation: u32,
+    ) -> Result<Self, EndpointSetupError> {
+        let headers = headers(&config)?;
+        Ok(Self { config, external_labels, queue_bytes, client, headers, generation })
+    }
+
+    /// Whether series are encoded alike under both settings.
+    pub(crate) fn encodes_like(&self, config: &RemoteWriteConfig, external_labels: &Labels) -> bool {
+        self.config.write_relabel == config.write_relabel && self.external_labels == *external_labels
+    }
+
+    pub(crate) fn queue_limits(&self) -> QueueLimits {
+        QueueLimits {
+            bytes: self.queue_bytes,
+            max_samples_per_send: self.config.queue.max_samples_per_send.max(1),
+            batch_send_deadline: self.config.queue.batch_send_deadline.max(Duration::from_millis(1)),
+        }
+    }
+
+    /// The labels of a series as this endpoint gets them, or `None` when it does not: external labels are added where
+    /// absent, then `write_relabel_configs` apply.
+    pub(crate) fn encode(&self, labels: &Labels) -> Option<Arc<[u8]>> {
+        if self.external_labels.is_empty() && self.config.write_relabel.is_empty() {
+            return Some(encode::encode_labels(labels));
+        }
+        let mut builder = LabelsBuilder::from_labels(labels);
+        for (name, value) in &self.external_labels {
+            builder.set_default(name, value);
+        }
+        let kept = relabel::apply(&self.config.write_relabel, &mut builder) && !builder.is_empty();
+        kept.then(|| encode::encode_labels(&builder.build()))
+    }
+
+    /// Headers of a request; `attempt` counts from 0.
+    pub(crate) fn request_headers(&self, attempt: u32) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        if attempt > 0 {
+            headers.insert(HeaderName::from_static("retry-attempt"), attempt.into());
+        }
+        headers
+    }
+
+    pub(crate) fn method(&self) -> Method {
+        Method::POST
+    }
+}
+
+fn headers(config: &RemoteWriteConfig) -> Result<HeaderMap, EndpointSetupError> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &config.headers {
+        let bad =
+            || EndpointSetupError::Header { name: config.name.clone(), header: name.clone() };
+        let header = HeaderName::from_str(name).map_err(|_| bad())?;
+        headers.insert(header, HeaderValue::from_str(value).map_err(|_| bad())?);
+    }
+    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("snappy"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+    headers.insert(
+        HeaderName::from_static("x-prometheus-remote-write-version"),
+        HeaderValue::from_static("0.1.0"),
+    );
+    Ok(headers)
+}

@@ -1,0 +1,258 @@
+//! When series end: stale markers of vanished series, failed scrapes and removed targets.
+
+use outrigger_model::labels::Labels;
+
+use crate::scraping::report;
+use crate::servers::{status, text};
+use crate::world::{INTERVAL, MakeAnswer, Script, World, job, samples, target, until};
+
+fn of(name: &str, value: &str, at: i64) -> String {
+    format!(r#"{name}{{instance="i",job="job"}} {value} @ {at}"#)
+}
+
+/// Everything that is a stale marker.
+fn stale(samples: &[String]) -> Vec<String> {
+    let mut stale: Vec<String> = samples.iter().filter(|sample| sample.contains(" stale ")).cloned().collect();
+    stale.sort();
+    stale
+}
+
+const REPORTS: [&str; 5] = [
+    "scrape_duration_seconds",
+    "scrape_samples_post_metric_relabeling",
+    "scrape_samples_scraped",
+    "scrape_series_added",
+    "up",
+];
+
+/// Bodies of successive scrapes and the stale markers of each.
+#[tokio::test(start_paused = true)]
+async fn series_that_are_no_longer_exposed_get_one_marker() {
+    type Steps = &'static [(&'static str, &'static [&'static str])];
+    let cases: [(&str, bool, Steps); 6] = [
+        ("vanished", false, &[("a 1\nb 1\n", &[]), ("a 1\n", &["b"]), ("a 1\n", &[])]),
+        ("all vanished", false, &[("a 1\nb 1\n", &[]), ("", &["a", "b"]), ("", &[])]),
+        ("came back", false, &[("a 1\nb 1\n", &[]), ("a 1\n", &["b"]), ("a 1\nb 1\n", &[]), ("a 1\n", &["b"])]),
+        (
+            "written differently",
+            false,
+            &[("a{x=\"1\",y=\"2\"} 1\n", &[]), ("a{y=\"2\",x=\"1\"} 2\n", &[]), ("a{ y=\"2\",x=\"1\"} 2\n", &[])],
+        ),
+        ("explicit timestamps are exempt", false, &[("a 1 1700000039000\nb 1\n", &[]), ("b 1\n", &[])]),
+        ("unless they are tracked", true, &[("a 1 1700000039000\nb 1\n", &[]), ("b 1\n", &["a"])]),
+    ];
+    for (name, track, steps) in cases {
+        let bodies: Vec<&'static str> = steps.iter().map(|(body, _)| *body).collect();
+        let script = Script::bodies(&bodies).await;
+        let world = World::new();
+        let mut config = job("job");
+        config.track_timestamps_staleness = track;
+        world.configure(&[config]);
+        world.add("job", &[target(1, script.url())]);
+        for (step, (_, expected)) in steps.iter().enumerate() {
+            let found = if step == 0 { samples(&world.batches(1).await) } else { world.tick(1).await };
+            let expected: Vec<String> =
+                expected.iter().map(|series| of(series, "stale", step as i64 * 15_000)).collect();
+            assert_eq!(stale(&found), expected, "{name}, scrape {step}");
+        }
+    }
+}
+
+/// A failed scrape is an empty one, whatever made it fail and however far it came.
+#[tokio::test(start_paused = true)]
+async fn a_failed_scrape_ends_every_series_but_not_the_report() {
+    let failures: [(&str, fn() -> MakeAnswer); 4] = [
+        ("status", || Box::new(|| status(500))),
+        ("parse error after some samples", || Box::new(|| text("a 2\nb 2\n{{{\n"))),
+        ("sample limit", || Box::new(|| text("a 2\nb 2\nc 2\n"))),
+        ("label limit after some samples", || Box::new(|| text("a 2\nx{y=\"a value that is too long\"} 1\n"))),
+    ];
+    for (name, failure) in failures {
+        let good = || -> MakeAnswer { Box::new(|| text("a 1\nb 1\n")) };
+        let script = Script::new(vec![good(), failure(), good(), failure(), failure()]).await;
+        let world = World::new();
+        let mut config = job("job");
+        config.sample_limit = 2;
+        config.label_value_length_limit = 10;
+        world.configure(&[config]);
+        world.add("job", &[target(1, script.url())]);
+        world.batches(1).await;
+        for (scrape, expected) in [(1, &["a", "b"][..]), (2, &[]), (3, &["a", "b"]), (4, &[])] {
+            let found = world.tick(1).await;
+            let at = scrape * 15_000;
+            let expected: Vec<String> = expected.iter().map(|series| of(series, "stale", at)).collect();
+            assert_eq!(stale(&found), expected, "{name}, scrape {scrape}");
+            let values = found.iter().filter(|sample| sample.starts_with("a{") && !sample.contains("stale"));
+            assert_eq!(values.count(), usize::from(scrape == 2), "{name}, scrape {scrape}");
+            assert!(found.contains(&of("up", if scrape == 2 { "1" } else { "0" }, at)), "{name}: {found:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_series_of_a_failing_scrape_are_counted_as_prometheus_counts_them() {
+    let script = Script::bodies(&["a 1\nb 1\nc 1\n"]).await;
+    let world = World::new();
+    let mut config = job("job");
+    config.sample_limit = 2;
+    world.configure(&[config]);
+    world.add("job", &[target(1, script.url())]);
+    // a and b are remembered although nothing was taken; c is new each time but over the limit.
+    assert_eq!(samples(&world.batches(1).await), report(0, 3, 3, 2, 0));
+    assert_eq!(world.tick(1).await, report(0, 3, 3, 0, 15_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_target_is_marked_at_its_first_missed_scrape_after_two_ticks_and_a_tenth() {
+    let script = Script::bodies(&["a 1\nb 1 1700000039000\n"]).await;
+    let world = World::new();
+    world.configure(&[job("job")]);
+    world.add("job", &[target(1, script.url())]);
+    world.batches(1).await;
+    world.remove("job", 1);
+    assert!(world.engine.status("job", outrigger_model::target::TargetId(1)).is_none());
+
+    // Nothing yet after two ticks.
+    world.advance(2 * INTERVAL).await;
+    until("the series wait", || world.metric("outrigger_scrape_pending_stale_series") == 6.0).await;
+    assert_eq!(world.sink.len(), 0);
+    world.advance(INTERVAL / 10).await;
+    let mut found = samples(&world.batches(1).await);
+    found.sort();
+    let mut expected: Vec<String> = REPORTS.iter().map(|name| of(name, "stale", 15_000)).collect();
+    expected.push(of("a", "stale", 15_000));
+    expected.sort();
+    assert_eq!(found, expected);
+    assert_eq!(world.metric("outrigger_scrape_pending_stale_series"), 0.0);
+    assert_eq!(world.metric("outrigger_scrape_cache_bytes"), 0.0);
+    assert_eq!(script.requests.lock().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_was_never_scraped_leaves_nothing_behind() {
+    let script = Script::bodies(&["a 1\n"]).await;
+    let world = World::with(|options| options.offset_seed = 7_000_000_000);
+    world.configure(&[job("job")]);
+    world.add("job", &[target(0, script.url())]);
+    world.remove("job", 0);
+    world.add("job", &[target(0, script.url())]);
+    // Only the second one is scraped, seven seconds after the full interval.
+    world.advance(INTERVAL / 15 * 7).await;
+    let found = samples(&world.batches(1).await);
+    assert_eq!(found[0], of("a", "1", 7_000));
+    for _ in 0..3 {
+        assert_eq!(stale(&world.tick(1).await), [""; 0]);
+    }
+}
+
+/// The same series under another identity: nothing is marked that is exposed again.
+#[tokio::test(start_paused = true)]
+async fn a_target_that_reappears_is_not_marked() {
+    // What the old and the new target expose, and what is marked when the old one's time is up.
+    let cases: [(&str, &str, u64, &[&str]); 3] = [
+        ("a 1\nb 1\n", "a 2\nb 2\n", 2, &[]),
+        ("a 1\nb 1\n", "a 2\n", 2, &["b"]),
+        ("a 1\nb 1\n", "a 2\n", 1, &["b"]),
+    ];
+    for (old, new, new_id, expected) in cases {
+        let (old, new) = (Script::bodies(&[old]).await, Script::bodies(&[new]).await);
+        let world = World::new();
+        world.configure(&[job("job")]);
+        world.add("job", &[target(1, old.url())]);
+        world.batches(1).await;
+        world.remove("job", 1);
+        world.add("job", &[target(new_id, new.url())]);
+        // Its first tick is the present one; the sample has the same time as the old one's and is the newer word.
+        world.batches(1).await;
+        let mut found = world.tick(1).await;
+        found.extend(world.tick(1).await);
+        world.advance(INTERVAL / 10).await;
+        until("the old target's time is up", || world.metric("outrigger_scrape_pending_stale_series") == 0.0).await;
+        found.extend(samples(&world.sink.take()));
+        let expected: Vec<String> = expected.iter().map(|series| of(series, "stale", 15_000)).collect();
+        assert_eq!(stale(&found), expected);
+    }
+}
+
+/// A target that comes back too late, or with other labels, does not save the series.
+#[tokio::test(start_paused = true)]
+async fn a_target_with_other_labels_saves_nothing() {
+    let script = Script::bodies(&["a 1\n"]).await;
+    let world = World::new();
+    world.configure(&[job("job")]);
+    world.add("job", &[target(1, script.url())]);
+    world.batches(1).await;
+    world.remove("job", 1);
+    let mut other = target(2, script.url());
+    other.labels = Labels::from_pairs([("job", "job"), ("instance", "other")]);
+    world.add("job", &[other]);
+    world.batches(1).await;
+    world.tick(1).await;
+    world.tick(1).await;
+    world.advance(INTERVAL / 10).await;
+    let found = samples(&world.batches(1).await);
+    assert_eq!(stale(&found).len(), 6, "{found:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_removed_during_its_scrape_is_marked_with_what_that_scrape_brought() {
+    let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+    let opened = std::sync::Arc::clone(&gate);
+    let server = crate::servers::Server::start(move |_| {
+        let gate = std::sync::Arc::clone(&opened);
+        async move {
+            gate.acquire().await.unwrap().forget();
+            text("a 1\n")
+        }
+    })
+    .await;
+    let world = World::new();
+    world.configure(&[job("job")]);
+    world.add("job", &[target(1, server.url("/"))]);
+    until("the scrape is under way", || world.metric("outrigger_scrapes_running") == 1.0).await;
+    world.remove("job", 1);
+    gate.add_permits(1);
+    assert_eq!(samples(&world.batches(1).await)[0], of("a", "1", 0));
+    world.advance(2 * INTERVAL + INTERVAL / 10).await;
+    assert_eq!(stale(&samples(&world.batches(1).await)).len(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_writes_no_markers_and_lets_scrapes_finish() {
+    let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(1));
+    let opened = std::sync::Arc::clone(&gate);
+    let server = crate::servers::Server::start(move |_| {
+        let gate = std::sync::Arc::clone(&opened);
+        async move {
+            gate.acquire().await.unwrap().forget();
+            text("a 1\n")
+        }
+    })
+    .await;
+    let mut world = World::new();
+    world.configure(&[job("job")]);
+    world.add("job", &[target(1, server.url("/"))]);
+    world.batches(1).await;
+    world.advance(INTERVAL).await;
+    until("the scrape is under way", || world.metric("outrigger_scrapes_running") == 1.0).await;
+    world.stop.cancel();
+    gate.add_permits(1);
+    world.end().await;
+    let found = samples(&world.sink.take());
+    assert_eq!(found[0], of("a", "1", 15_000));
+    assert_eq!(stale(&found), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scrape_that_outlasts_the_shutdown_says_nothing() {
+    let hanging = crate::servers::Server::start(|_| std::future::pending()).await;
+    let mut world = World::new();
+    world.configure(&[job("job")]);
+    world.add("job", &[target(1, hanging.url("/"))]);
+    until("the scrape is under way", || world.metric("outrigger_scrapes_running") == 1.0).await;
+    world.stop.cancel();
+    tokio::task::yield_now().await;
+    world.advance(std::time::Duration::from_secs(5)).await;
+    world.end().await;
+    assert_eq!(world.sink.len(), 0);
+}
