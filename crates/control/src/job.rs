@@ -308,7 +308,8 @@ impl JobTargets {
                 match state {
                     TargetState::Active => {
                         let first_seen = |id: &&TargetId| {
-                            self.active.get(id).is_none_or(|active| active.references == 1) || seen.insert(**id)
+                            self.active.get(id).is_none_or(|active| active.references == 1)
+                                || seen.insert(**id)
                         };
                         let ids: Vec<_> = targets.kept.iter().filter(first_seen).copied().collect();
                         window.put_ids(provider, source, ids);

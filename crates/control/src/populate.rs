@@ -299,7 +299,9 @@ fn query_escape(text: &str, into: &mut String) {
     for &byte in text.as_bytes() {
         match byte {
             b' ' => into.push('+'),
-            _ if byte.is_ascii_alphanumeric() || QUERY_UNESCAPED.contains(&byte) => into.push(char::from(byte)),
+            _ if byte.is_ascii_alphanumeric() || QUERY_UNESCAPED.contains(&byte) => {
+                into.push(char::from(byte))
+            }
             _ => push_percent(byte, into),
         }
     }
@@ -314,10 +316,7 @@ fn push_percent(byte: u8, into: &mut String) {
 
 /// What Go's `strconv.ParseBool` accepts.
 fn is_go_bool(text: &str) -> bool {
-    matches!(
-        text,
-        "1" | "t" | "T" | "true" | "TRUE" | "True" | "0" | "f" | "F" | "false" | "FALSE" | "False"
-    )
+    matches!(text, "1" | "t" | "T" | "true" | "TRUE" | "True" | "0" | "f" | "F" | "false" | "FALSE" | "False")
 }
 
 #[cfg(test)]

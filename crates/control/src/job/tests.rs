@@ -136,7 +136,9 @@ fn a_window_lists_each_target_once() {
         assert_eq!(total, 5);
         for Located { pick, .. } in located {
             let Pick::Ids(ids) = pick else { panic!("active targets have ids") };
-            found.extend(ids.iter().filter_map(|id| job.target(*id)?.labels.get("instance").map(str::to_owned)));
+            found.extend(
+                ids.iter().filter_map(|id| job.target(*id)?.labels.get("instance").map(str::to_owned)),
+            );
         }
     }
     found.sort_unstable();

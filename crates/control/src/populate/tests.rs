@@ -152,7 +152,11 @@ fn the_url_is_written_as_go_writes_it() {
         (job(), &[("__address__", "[::1]:80"), ("__metrics_path__", "m é")], "https://[::1]:80/m%20%C3%A9"),
         (job(), &[("__address__", "a:80"), ("__metrics_path__", "*")], "https://a:80/*"),
         (job(), &[("__address__", "a%z"), ("__metrics_path__", "/%41?b=c")], "https://a%25z/%2541%3Fb=c"),
-        (job(), &[("__address__", "a b:80"), ("__metrics_path__", "/!'()*[]")], "https://a%20b:80/%21%27%28%29%2A%5B%5D"),
+        (
+            job(),
+            &[("__address__", "a b:80"), ("__metrics_path__", "/!'()*[]")],
+            "https://a%20b:80/%21%27%28%29%2A%5B%5D",
+        ),
     ] {
         assert_eq!(kept(config, target).url, url);
     }
