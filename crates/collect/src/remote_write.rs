@@ -167,8 +167,8 @@ impl RemoteWrite {
         if alike.is_some_and(|known| known.config == *config && known.queue_bytes == queue_bytes) {
             return Ok(None);
         }
-        let generation =
-            alike.map_or_else(|| self.next_generation.fetch_add(1, Ordering::Relaxed), |known| known.generation);
+        let generation = alike
+            .map_or_else(|| self.next_generation.fetch_add(1, Ordering::Relaxed), |known| known.generation);
         let client = match known.filter(|known| known.config.http == config.http) {
             Some(known) => known.client.clone(),
             None => self.client(config)?,

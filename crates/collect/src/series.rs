@@ -47,11 +47,7 @@ impl Series {
     }
 
     /// What `make` returned the first time it was called for `key`. `make` runs under a lock of this series only.
-    pub fn memo(
-        &self,
-        key: MemoKey,
-        make: impl FnOnce(&Labels) -> Option<Arc<[u8]>>,
-    ) -> Option<Arc<[u8]>> {
+    pub fn memo(&self, key: MemoKey, make: impl FnOnce(&Labels) -> Option<Arc<[u8]>>) -> Option<Arc<[u8]>> {
         let mut memos = self.memos.lock();
         if let Some(memo) = memos.iter_mut().find(|memo| memo.key.owner == key.owner) {
             if memo.key != key {

@@ -174,7 +174,12 @@ impl Endpoint {
     }
 
     /// Sends until `stop` is cancelled or the endpoint retired, then goes on for at most `flush` to empty the queue.
-    pub(crate) async fn run(self: Arc<Self>, metadata: Arc<MetadataStore>, stop: CancellationToken, flush: Duration) {
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        metadata: Arc<MetadataStore>,
+        stop: CancellationToken,
+        flush: Duration,
+    ) {
         let mut metadata_task = JoinSet::new();
         metadata_task.spawn(Arc::clone(&self).send_metadata(metadata));
         let mut planner = ShardPlanner::default();
@@ -183,7 +188,12 @@ impl Endpoint {
             let mut workers = self.start_workers(&set);
             match self.work(&mut planner, &mut workers, &set, &stop).await {
                 Turn::Reshard(shards) => {
-                    tracing::info!(endpoint = self.name(), from = set.len(), to = shards, "change the number of shards");
+                    tracing::info!(
+                        endpoint = self.name(),
+                        from = set.len(),
+                        to = shards,
+                        "change the number of shards"
+                    );
                     let fresh = self.queue.reshard(shards);
                     // The new shards wait until the old ones are empty: a series must not overtake itself.
                     tokio::select! {
@@ -225,10 +235,12 @@ impl Endpoint {
         set: &Arc<ShardSet>,
         stop: &CancellationToken,
     ) -> Turn {
-        let mut ticks = tokio::time::interval_at(Instant::now() + shard_planner::PERIOD, shard_planner::PERIOD);
+        let mut ticks =
+            tokio::time::interval_at(Instant::now() + shard_planner::PERIOD, shard_planner::PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut changes = self.settings.subscribe();
-        let bounds = |settings: &Settings| (settings.config.queue.min_shards, settings.config.queue.max_shards);
+        let bounds =
+            |settings: &Settings| (settings.config.queue.min_shards, settings.config.queue.max_shards);
         loop {
             let (min, max) = bounds(&changes.borrow_and_update());
             let shards = tokio::select! {

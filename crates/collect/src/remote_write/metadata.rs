@@ -75,7 +75,8 @@ mod tests {
         let at = Timestamp::from_millis;
         store.update(&[family("a", "one"), family("b", "b")], at(0));
         store.update(&[family("a", "two")], at(REPEAT_MILLIS));
-        let mut helps: Vec<_> = store.snapshot(at(REPEAT_MILLIS)).iter().map(|family| family.help.to_string()).collect();
+        let mut helps: Vec<_> =
+            store.snapshot(at(REPEAT_MILLIS)).iter().map(|family| family.help.to_string()).collect();
         helps.sort();
         assert_eq!(helps, ["b", "two"]);
         assert_eq!(store.snapshot(at(FORGET_MILLIS)), [family("a", "two")]);

@@ -83,7 +83,14 @@ impl EndpointStats {
         self.dropped[reason as usize].load(Ordering::Relaxed)
     }
 
-    pub(crate) fn delivered(&self, samples: u64, bytes: u64, took: Duration, newest: Timestamp, now: Timestamp) {
+    pub(crate) fn delivered(
+        &self,
+        samples: u64,
+        bytes: u64,
+        took: Duration,
+        newest: Timestamp,
+        now: Timestamp,
+    ) {
         self.samples_sent.fetch_add(samples, Ordering::Relaxed);
         self.batches_sent.fetch_add(1, Ordering::Relaxed);
         self.bytes_sent.fetch_add(bytes, Ordering::Relaxed);
@@ -181,7 +188,9 @@ const SIMPLE: [(&str, &str, MetricKind, Read); 13] = [
         MetricKind::Gauge,
         |endpoint| endpoint.lag_seconds(),
     ),
-    ("outrigger_remote_write_shards", "Parallel senders.", MetricKind::Gauge, |endpoint| endpoint.shards() as f64),
+    ("outrigger_remote_write_shards", "Parallel senders.", MetricKind::Gauge, |endpoint| {
+        endpoint.shards() as f64
+    }),
 ];
 
 fn load(counter: &AtomicU64) -> f64 {

@@ -201,7 +201,8 @@ impl Queue {
             open.push(outgoing);
             self.bytes.fetch_add((open.request.len() - before) as u64, Ordering::Relaxed);
             self.samples.fetch_add(1, Ordering::Relaxed);
-            if open.samples as usize >= limits.max_samples_per_send || open.request.len() >= MAX_REQUEST_BYTES {
+            if open.samples as usize >= limits.max_samples_per_send || open.request.len() >= MAX_REQUEST_BYTES
+            {
                 lost += self.complete(&mut state);
                 completed = true;
             }
@@ -451,7 +452,8 @@ impl Part {
     fn push(&mut self, series: &[u8], time: Timestamp) {
         encode::push_series(&mut self.request, series);
         self.samples += 1;
-        self.times = Some(self.times.map_or((time, time), |(oldest, newest)| (oldest.min(time), newest.max(time))));
+        self.times =
+            Some(self.times.map_or((time, time), |(oldest, newest)| (oldest.min(time), newest.max(time))));
     }
 
     fn finish(self, sequence: u64) -> Result<Batch, ReopenError> {

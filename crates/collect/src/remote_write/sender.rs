@@ -33,7 +33,7 @@ struct Attempt {
 
 /// How a request ended for good.
 pub(super) enum Fate {
-    Delivered(Duration),
+    Delivered,
     TooLarge,
     Rejected,
 }
@@ -133,8 +133,10 @@ async fn deliver_halves(mut unsettled: Unsettled<'_>, _settings: Arc<Settings>) 
             let Some(batch) = unsettled.batch.take() else { return };
             let halves = endpoint.queue().replace(&batch, halves.into());
             // Guards for all parts first: none is lost silently when this is aborted in between.
-            let guards: Vec<_> =
-                halves.into_iter().map(|half| Unsettled { endpoint, set, shard, batch: Some(half) }).collect();
+            let guards: Vec<_> = halves
+                .into_iter()
+                .map(|half| Unsettled { endpoint, set, shard, batch: Some(half) })
+                .collect();
             for guard in guards {
                 deliver(guard).await;
             }
@@ -149,7 +151,8 @@ fn drop_old_samples(unsettled: &mut Unsettled<'_>) {
     if age_limit.is_zero() {
         return;
     }
-    let oldest_allowed = endpoint.now().plus_millis(-i64::try_from(age_limit.as_millis()).unwrap_or(i64::MAX));
+    let oldest_allowed =
+        endpoint.now().plus_millis(-i64::try_from(age_limit.as_millis()).unwrap_or(i64::MAX));
     if batch.oldest >= oldest_allowed {
         return;
     }

@@ -103,8 +103,7 @@ impl Settings {
 fn headers(config: &RemoteWriteConfig) -> Result<HeaderMap, EndpointSetupError> {
     let mut headers = HeaderMap::new();
     for (name, value) in &config.headers {
-        let bad =
-            || EndpointSetupError::Header { name: config.name.clone(), header: name.clone() };
+        let bad = || EndpointSetupError::Header { name: config.name.clone(), header: name.clone() };
         let header = HeaderName::from_str(name).map_err(|_| bad())?;
         headers.insert(header, HeaderValue::from_str(value).map_err(|_| bad())?);
     }

@@ -123,7 +123,10 @@ mod tests {
             (1_000, 0, 1.0, 60, 2, 2),
         ] {
             let planned = steady(samples_in, samples_out, busy, behind, shards);
-            assert_eq!(planned, expected, "{samples_in} in, {samples_out} out, {busy} busy, {behind} s behind");
+            assert_eq!(
+                planned, expected,
+                "{samples_in} in, {samples_out} out, {busy} busy, {behind} s behind"
+            );
         }
     }
 

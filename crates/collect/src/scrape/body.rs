@@ -47,7 +47,9 @@ impl BodyError {
     /// Whether the body exceeded a limit.
     pub(crate) fn is_limit(&self) -> bool {
         match self {
-            BodyError::LimitExceeded | BodyError::EngineLimitExceeded(_) | BodyError::BudgetExhausted(_) => true,
+            BodyError::LimitExceeded | BodyError::EngineLimitExceeded(_) | BodyError::BudgetExhausted(_) => {
+                true
+            }
             BodyError::Gzip(_) => false,
         }
     }
@@ -77,8 +79,7 @@ impl BodyBudget {
     }
 
     fn reserve(&self, bytes: u64) -> bool {
-        let add =
-            |used: u64| used.checked_add(bytes).filter(|sum| *sum <= self.total);
+        let add = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= self.total);
         self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
     }
 }
@@ -90,7 +91,7 @@ pub(crate) struct BodyCollector {
 
 enum Sink {
     Plain(LimitedBuffer),
-    Gzip(MultiGzDecoder<LimitedBuffer>),
+    Gzip(Box<MultiGzDecoder<LimitedBuffer>>),
 }
 
 impl BodyCollector {
@@ -103,7 +104,7 @@ impl BodyCollector {
     ) -> Self {
         let buffer = LimitedBuffer::new(size_hint, limit, budget);
         let sink = match content_encoding {
-            Some("gzip") => Sink::Gzip(MultiGzDecoder::new(buffer)),
+            Some("gzip") => Sink::Gzip(Box::new(MultiGzDecoder::new(buffer))),
             _ => Sink::Plain(buffer),
         };
         Self { sink }
@@ -165,7 +166,8 @@ struct LimitedBuffer {
 
 impl LimitedBuffer {
     fn new(size_hint: usize, limit: BodyLimit, budget: Arc<BodyBudget>) -> Self {
-        let hint = size_hint.min(FREE_BYTES as usize).min(usize::try_from(limit.bytes()).unwrap_or(usize::MAX));
+        let hint =
+            size_hint.min(FREE_BYTES as usize).min(usize::try_from(limit.bytes()).unwrap_or(usize::MAX));
         Self {
             bytes: Vec::with_capacity(hint),
             limit,

@@ -78,11 +78,11 @@ pub(crate) enum Order {
     /// Newer: to be appended.
     Newer,
     /// The very sample that was handed over last: nothing to do.
-    Same,
+    Repeated,
     /// Another value for the same time.
     Duplicate,
     /// Older.
-    OutOfOrder,
+    Older,
 }
 
 impl SeriesCache {
@@ -170,15 +170,15 @@ impl SeriesCache {
             return match sample.timestamp.cmp(&state.pending) {
                 std::cmp::Ordering::Greater => Order::Newer,
                 std::cmp::Ordering::Equal => Order::Duplicate,
-                std::cmp::Ordering::Less => Order::OutOfOrder,
+                std::cmp::Ordering::Less => Order::Older,
             };
         }
         let Some(last) = state.last else { return Order::Newer };
         match sample.timestamp.cmp(&last.timestamp) {
             std::cmp::Ordering::Greater => Order::Newer,
-            std::cmp::Ordering::Equal if last == sample => Order::Same,
+            std::cmp::Ordering::Equal if last == sample => Order::Repeated,
             std::cmp::Ordering::Equal => Order::Duplicate,
-            std::cmp::Ordering::Less => Order::OutOfOrder,
+            std::cmp::Ordering::Less => Order::Older,
         }
     }
 

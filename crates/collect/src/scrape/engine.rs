@@ -200,8 +200,11 @@ impl ScrapeEngine {
             changed.push(Arc::new(JobSettings::new(Arc::clone(config), client)));
         }
         let configured = |name: &Arc<str>| configs.iter().any(|config| config.job_name == *name);
-        let gone: Vec<Arc<str>> =
-            jobs.iter().filter(|(name, job)| job.settings.is_some() && !configured(name)).map(|(name, _)| Arc::clone(name)).collect();
+        let gone: Vec<Arc<str>> = jobs
+            .iter()
+            .filter(|(name, job)| job.settings.is_some() && !configured(name))
+            .map(|(name, _)| Arc::clone(name))
+            .collect();
         for name in gone {
             if let Some(job) = jobs.remove(&name) {
                 job.loops.into_values().for_each(|target| shared.remove(&target));
@@ -312,7 +315,11 @@ impl Job {
         for (id, target) in std::mem::take(&mut self.loops) {
             let plan = target.plan.load();
             if reusable {
-                let plan = Plan { target: Arc::clone(&plan.target), settings: Arc::clone(&settings), schedule: plan.schedule };
+                let plan = Plan {
+                    target: Arc::clone(&plan.target),
+                    settings: Arc::clone(&settings),
+                    schedule: plan.schedule,
+                };
                 target.plan.store(Arc::new(plan));
                 self.loops.insert(id, target);
             } else {

@@ -23,8 +23,8 @@ pub enum ScrapeError {
     Request {
         /// URL of the target.
         url: String,
-        /// Why.
-        source: HttpError,
+        /// Why (boxed: much larger than the others).
+        source: Box<HttpError>,
     },
     /// No response within the timeout.
     #[error("Get {url:?}: context deadline exceeded")]

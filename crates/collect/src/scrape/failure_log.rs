@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use outrigger_model::sample::Timestamp;
@@ -37,18 +37,15 @@ struct Line {
 
 pub(crate) fn failure_log(dropped: Counter, log_period: Duration) -> (FailureLog, FailureLogWriter) {
     let (sender, receiver) = mpsc::channel(QUEUE_LINES);
-    let writer = FailureLogWriter {
-        lines: receiver,
-        dropped: dropped.clone(),
-        log_limit: LogLimit::new(log_period),
-    };
+    let writer =
+        FailureLogWriter { lines: receiver, dropped: dropped.clone(), log_limit: LogLimit::new(log_period) };
     (FailureLog { lines: sender, dropped }, writer)
 }
 
 impl FailureLog {
     /// Notes a failed scrape in `path`; dropped and counted when the disk cannot keep up.
-    pub(crate) fn write(&self, path: &PathBuf, now: Timestamp, job: &str, target: &str, error: &str) {
-        let line = Line { path: path.clone(), text: json_line(now, job, target, error) };
+    pub(crate) fn write(&self, path: &Path, now: Timestamp, job: &str, target: &str, error: &str) {
+        let line = Line { path: path.to_owned(), text: json_line(now, job, target, error) };
         if self.lines.try_send(line).is_err() {
             self.dropped.inc();
         }
@@ -57,12 +54,12 @@ impl FailureLog {
 
 /// The keys of Prometheus' JSON log.
 fn json_line(now: Timestamp, job: &str, target: &str, error: &str) -> String {
-    let time = jiff::Timestamp::from_millisecond(now.millis()).map(|time| time.to_string()).unwrap_or_default();
-    let fields = [("time", time.as_str()), ("level", "ERROR"), ("msg", error), ("job_name", job), ("target", target)];
-    let fields: Vec<String> = fields
-        .iter()
-        .map(|(key, value)| format!("{:?}:{}", key, serde_json::Value::from(*value)))
-        .collect();
+    let time =
+        jiff::Timestamp::from_millisecond(now.millis()).map(|time| time.to_string()).unwrap_or_default();
+    let fields =
+        [("time", time.as_str()), ("level", "ERROR"), ("msg", error), ("job_name", job), ("target", target)];
+    let fields: Vec<String> =
+        fields.iter().map(|(key, value)| format!("{:?}:{}", key, serde_json::Value::from(*value))).collect();
     format!("{{{}}}\n", fields.join(","))
 }
 
@@ -95,7 +92,7 @@ impl FailureLogWriter {
     }
 }
 
-fn append_to_file(path: &PathBuf, text: &str) -> io::Result<()> {
+fn append_to_file(path: &Path, text: &str) -> io::Result<()> {
     OpenOptions::new().append(true).create(true).open(path)?.write_all(text.as_bytes())
 }
 

@@ -36,7 +36,7 @@ pub(crate) async fn fetch(
     };
     let response = plan.settings.client.send(request).await.map_err(|source| match source {
         HttpError::Timeout { .. } => ScrapeError::RequestTimeout { url: shown_url(plan) },
-        source => ScrapeError::Request { url: shown_url(plan), source },
+        source => ScrapeError::Request { url: shown_url(plan), source: Box::new(source) },
     })?;
     if response.status != StatusCode::OK {
         return Err(ScrapeError::Status(response.status));

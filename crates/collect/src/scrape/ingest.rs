@@ -182,8 +182,7 @@ impl Run<'_> {
 
     fn take(&mut self, exposed: &Exposed<'_>) -> Result<(), IngestError> {
         let own_timestamp = exposed.timestamp.filter(|_| self.rules.honor_timestamps);
-        let sample =
-            Sample { timestamp: own_timestamp.unwrap_or(self.times.scrape), value: exposed.value };
+        let sample = Sample { timestamp: own_timestamp.unwrap_or(self.times.scrape), value: exposed.value };
         let tracked = own_timestamp.is_none() || self.rules.track_timestamps_staleness;
         match self.cache.look_up(exposed.raw()) {
             Lookup::Dropped => return Ok(()),
@@ -247,13 +246,13 @@ impl Run<'_> {
         }
         match self.cache.order(id, sample) {
             Order::Newer => self.push(id, sample, tracked),
-            Order::Same if tracked => self.unchanged.push(id),
-            Order::Same => {}
+            Order::Repeated if tracked => self.unchanged.push(id),
+            Order::Repeated => {}
             Order::Duplicate => {
                 self.drops.duplicate += 1;
                 return Fate::LeftOut;
             }
-            Order::OutOfOrder => {
+            Order::Older => {
                 self.drops.out_of_order += 1;
                 return Fate::LeftOut;
             }

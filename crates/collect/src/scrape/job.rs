@@ -109,6 +109,7 @@ impl JobState {
     pub(crate) fn forced_error(&self, config: &ScrapeConfig) -> Option<ScrapeError> {
         let (targets, limit) = (self.targets(), config.target_limit);
         let over = limit > 0 && targets as u64 > limit;
-        (over || self.over_target_limit.load(Ordering::Relaxed)).then_some(ScrapeError::TargetLimit { targets, limit })
+        (over || self.over_target_limit.load(Ordering::Relaxed))
+            .then_some(ScrapeError::TargetLimit { targets, limit })
     }
 }

@@ -1,7 +1,7 @@
 //! Notices when the `# TYPE` and `# HELP` lines of a target change.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
 use outrigger_model::sample::Timestamp;
@@ -40,16 +40,14 @@ impl MetadataWatch {
     }
 
     fn see(&mut self, line: impl Hash) {
-        let mut hasher = GlobalState::default().build_hasher();
-        (self.running, line).hash(&mut hasher);
-        self.running = hasher.finish();
+        self.running = GlobalState::default().hash_one((self.running, line));
     }
 
     /// The metadata of the whole body when it changed or was last handed over long ago, else nothing.
     pub(crate) fn due(&mut self, body: &[u8], now: Timestamp) -> Vec<Arc<MetricMetadata>> {
-        let fresh = self.handed_over.is_some_and(|(hash, at)| {
-            hash == self.running && (0..REPEAT_MILLIS).contains(&now.since(at))
-        });
+        let fresh = self
+            .handed_over
+            .is_some_and(|(hash, at)| hash == self.running && (0..REPEAT_MILLIS).contains(&now.since(at)));
         if fresh || self.running == 0 {
             return Vec::new();
         }

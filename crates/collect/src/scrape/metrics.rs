@@ -35,11 +35,7 @@ pub(crate) struct EngineMetrics {
 
 impl EngineMetrics {
     pub(crate) fn new(registry: &Registry) -> Self {
-        let results = registry.counter_family(
-            "outrigger_scrapes_total",
-            "Scrapes by result.",
-            &["result"],
-        );
+        let results = registry.counter_family("outrigger_scrapes_total", "Scrapes by result.", &["result"]);
         let dropped = registry.counter_family(
             "outrigger_scrape_samples_dropped_total",
             "Samples left out of otherwise successful scrapes, by reason.",

@@ -277,7 +277,8 @@ mod tests {
         for (honor_labels, exposed, target, expected) in cases {
             let target = Labels::from_pairs(target.iter().copied());
             let exposed: Vec<_> = [("__name__", "m")].into_iter().chain(exposed.iter().copied()).collect();
-            let expected = Labels::from_pairs([("__name__", "m")].into_iter().chain(expected.iter().copied()));
+            let expected =
+                Labels::from_pairs([("__name__", "m")].into_iter().chain(expected.iter().copied()));
             let found = rules(&target, honor_labels).apply(&exposed, &mut builder);
             assert_eq!(found, Ok(Some(expected)), "honor {honor_labels}: {exposed:?} on {target:?}");
         }
@@ -291,7 +292,8 @@ mod tests {
             ..rules(&target, false)
         };
         let legacy = LabelRules { validation: NameValidation::Legacy, ..rules(&target, false) };
-        let cases: [(LabelRules<'_>, &[(&str, &str)], &str); 10] = [
+        type Case<'a> = (LabelRules<'a>, &'a [(&'a str, &'a str)], &'a str);
+        let cases: [Case<'_>; 10] = [
             (rules(&target, false), &[("a", "1")], "missing metric name (__name__ label)"),
             (
                 legacy,

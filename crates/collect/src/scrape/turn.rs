@@ -7,6 +7,7 @@ use std::sync::Arc;
 use outrigger_model::sample::{Sample, Timestamp, is_stale_nan};
 use tokio::time::Instant;
 
+use super::cache::SeriesCache;
 use super::content_type;
 use super::engine::{Shared, Turn};
 use super::error::{ScrapeError, ScrapeResult};
@@ -37,7 +38,8 @@ pub(crate) async fn run(turn: Turn) {
         Some(error) => Err(error),
         None => {
             let body_bytes = target.memory.lock().body_bytes;
-            let limit = plan.settings.body_limit(shared.max_body_bytes.load(std::sync::atomic::Ordering::Relaxed));
+            let limit =
+                plan.settings.body_limit(shared.max_body_bytes.load(std::sync::atomic::Ordering::Relaxed));
             let budget = Arc::clone(&shared.body_budget);
             let deadline = started + plan.target.timeout;
             // A margin, so that a body of the same size again fits without growing.
@@ -208,5 +210,6 @@ pub(crate) fn end_of_run(shared: &Shared, target: &TargetLoop, stale_at: Timesta
     memory.cache.end_of_run(stale_at, |hash| wanted.contains(&hash), &mut ingested.samples);
     shared.metrics.resize_cache(memory.counted, (0, 0));
     memory.counted = (0, 0);
+    memory.cache = SeriesCache::new();
     hand_over(shared, target, ingested);
 }

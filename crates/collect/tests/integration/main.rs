@@ -1,5 +1,7 @@
 //! The scrape engine and remote write against real HTTP servers on loopback, in virtual time.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod delivery;
 mod reload;
 mod scraping;

@@ -8,7 +8,8 @@ use crate::scraping::rule;
 use crate::world::{INTERVAL, Script, World, job, samples, target, until};
 
 fn added(samples: &[String]) -> &str {
-    let sample = samples.iter().find(|sample| sample.starts_with("scrape_series_added")).expect("always reported");
+    let sample =
+        samples.iter().find(|sample| sample.starts_with("scrape_series_added")).expect("always reported");
     sample.split("} ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a value")
 }
 
@@ -23,14 +24,20 @@ async fn caches_live_on_unless_the_change_could_alter_samples() {
         ("sample_limit", |config| config.sample_limit = 100, true),
         (
             "http_config",
-            |config| config.http = HttpClientConfig { follow_redirects: false, ..HttpClientConfig::default() },
+            |config| {
+                config.http = HttpClientConfig { follow_redirects: false, ..HttpClientConfig::default() }
+            },
             true,
         ),
         ("target_limit", |config| config.target_limit = 100, true),
         ("relabel_configs", |config| config.relabel = vec![rule("keep", "a", ".*", None)], true),
         ("label_limit", |config| config.label_limit = 100, false),
         ("honor_labels", |config| config.honor_labels = true, false),
-        ("metric_relabel_configs", |config| config.metric_relabel = vec![rule("keep", "a", ".*", None)], false),
+        (
+            "metric_relabel_configs",
+            |config| config.metric_relabel = vec![rule("keep", "a", ".*", None)],
+            false,
+        ),
     ];
     for (name, edit, kept) in cases {
         let script = Script::bodies(&["a 1\nb 1\n", "a 1\n"]).await;

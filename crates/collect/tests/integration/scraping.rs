@@ -253,7 +253,14 @@ async fn bodies_become_samples_or_fail_as_in_prometheus() {
             (2, 1, 1),
             "invalid metric name or label names: {__name__=\"b.c\"",
         ),
-        case("a UTF-8 name", |_| {}, plain("{\"b.c\",\"d.e\"=\"f\"} 2\n"), &[r#"b.c{d.e="f",instance="i",job="job"} 2 @ 0"#], (1, 1, 1), ""),
+        case(
+            "a UTF-8 name",
+            |_| {},
+            plain("{\"b.c\",\"d.e\"=\"f\"} 2\n"),
+            &[r#"b.c{d.e="f",instance="i",job="job"} 2 @ 0"#],
+            (1, 1, 1),
+            "",
+        ),
         case(
             "sample_limit counts after relabelling and fails the whole scrape",
             |config| {
@@ -265,10 +272,38 @@ async fn bodies_become_samples_or_fail_as_in_prometheus() {
             (4, 3, 2),
             "sample limit exceeded",
         ),
-        case("sample_limit that just suffices", |config| config.sample_limit = 1, plain("a 1\na 2\n"), one, (2, 2, 1), ""),
-        case("label_limit", |config| config.label_limit = 3, plain("a 1\nb{c=\"d\"} 1\n"), &[], (2, 1, 1), "label_limit exceeded (metric: b, number of labels: 4, limit: 3)"),
-        case("label_name_length_limit", |config| config.label_name_length_limit = 8, plain("a{ninebytes=\"1\"} 1\n"), &[], (1, 0, 0), "label_name_length_limit exceeded"),
-        case("label_value_length_limit", |config| config.label_value_length_limit = 3, plain("a{b=\"1234\"} 1\n"), &[], (1, 0, 0), "label_value_length_limit exceeded"),
+        case(
+            "sample_limit that just suffices",
+            |config| config.sample_limit = 1,
+            plain("a 1\na 2\n"),
+            one,
+            (2, 2, 1),
+            "",
+        ),
+        case(
+            "label_limit",
+            |config| config.label_limit = 3,
+            plain("a 1\nb{c=\"d\"} 1\n"),
+            &[],
+            (2, 1, 1),
+            "label_limit exceeded (metric: b, number of labels: 4, limit: 3)",
+        ),
+        case(
+            "label_name_length_limit",
+            |config| config.label_name_length_limit = 8,
+            plain("a{ninebytes=\"1\"} 1\n"),
+            &[],
+            (1, 0, 0),
+            "label_name_length_limit exceeded",
+        ),
+        case(
+            "label_value_length_limit",
+            |config| config.label_value_length_limit = 3,
+            plain("a{b=\"1234\"} 1\n"),
+            &[],
+            (1, 0, 0),
+            "label_value_length_limit exceeded",
+        ),
         case(
             "body_size_limit counts from the limit on",
             |config| config.body_size_limit = 4,
@@ -277,9 +312,30 @@ async fn bodies_become_samples_or_fail_as_in_prometheus() {
             (0, 0, 0),
             "body size limit exceeded",
         ),
-        case("body_size_limit that suffices", |config| config.body_size_limit = 5, plain("a 1\n"), one, (1, 1, 1), ""),
-        case("a status that is not 200", |_| {}, answer(|| status(503)), &[], (0, 0, 0), "server returned HTTP status 503 Service Unavailable"),
-        case("even a good one", |_| {}, answer(|| status(204)), &[], (0, 0, 0), "server returned HTTP status 204 No Content"),
+        case(
+            "body_size_limit that suffices",
+            |config| config.body_size_limit = 5,
+            plain("a 1\n"),
+            one,
+            (1, 1, 1),
+            "",
+        ),
+        case(
+            "a status that is not 200",
+            |_| {},
+            answer(|| status(503)),
+            &[],
+            (0, 0, 0),
+            "server returned HTTP status 503 Service Unavailable",
+        ),
+        case(
+            "even a good one",
+            |_| {},
+            answer(|| status(204)),
+            &[],
+            (0, 0, 0),
+            "server returned HTTP status 204 No Content",
+        ),
         case(
             "gzip",
             |_| {},
@@ -326,7 +382,14 @@ async fn hostile_bodies_are_refused_within_limits() {
         })
     };
     for case in [
-        case("a gzip bomb against the engine's bound", |_| {}, gzipped(bomb.clone()), &[], (0, 0, 0), "max_body_bytes"),
+        case(
+            "a gzip bomb against the engine's bound",
+            |_| {},
+            gzipped(bomb.clone()),
+            &[],
+            (0, 0, 0),
+            "max_body_bytes",
+        ),
         case(
             "a gzip bomb against the job's limit",
             |config| config.body_size_limit = 1 << 20,
@@ -450,13 +513,10 @@ async fn a_target_that_hangs_fails_at_its_timeout_and_delays_nobody() {
 #[tokio::test(start_paused = true)]
 async fn extra_scrape_metrics_are_added_on_demand() {
     let mut world = World::new();
-    let script = Script::new(vec![plain("a 1\n"), plain("a_body_that_is_too_long 1\n"), answer(|| status(500))]).await;
-    let config = ScrapeConfig {
-        extra_scrape_metrics: true,
-        sample_limit: 7,
-        body_size_limit: 10,
-        ..job("job")
-    };
+    let script =
+        Script::new(vec![plain("a 1\n"), plain("a_body_that_is_too_long 1\n"), answer(|| status(500))]).await;
+    let config =
+        ScrapeConfig { extra_scrape_metrics: true, sample_limit: 7, body_size_limit: 10, ..job("job") };
     world.configure(&[config]);
     world.add("job", &[target(1, script.url())]);
     let extra = |batch: &[String]| batch[batch.len() - 3..].to_vec();
@@ -546,7 +606,8 @@ async fn failed_scrapes_are_noted_in_the_failure_log() {
     world.configure(&[ScrapeConfig { scrape_failure_log_file: Some(path.clone()), ..job("job") }]);
     world.add("job", &[target(1, script.url())]);
     world.batches(1).await;
-    until("the line is written", || std::fs::read_to_string(&path).is_ok_and(|text| text.ends_with('\n'))).await;
+    until("the line is written", || std::fs::read_to_string(&path).is_ok_and(|text| text.ends_with('\n')))
+        .await;
     let text = std::fs::read_to_string(&path).unwrap();
     let line: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(line["msg"], "server returned HTTP status 500 Internal Server Error");

@@ -71,7 +71,10 @@ pub(crate) fn full(body: impl Into<Bytes>) -> Body {
 
 /// A 200 with the usual Content-Type.
 pub(crate) fn text(body: impl Into<Bytes>) -> Response<Body> {
-    Response::builder().header("content-type", "text/plain; version=0.0.4; charset=utf-8").body(full(body)).unwrap()
+    Response::builder()
+        .header("content-type", "text/plain; version=0.0.4; charset=utf-8")
+        .body(full(body))
+        .unwrap()
 }
 
 /// An answer without a body.
@@ -93,7 +96,10 @@ impl hyper::body::Body for Repeated {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let Some(left) = self.left.checked_sub(1) else { return Poll::Ready(None) };
         self.left = left;
         Poll::Ready(Some(Ok(Frame::data(self.chunk.clone()))))

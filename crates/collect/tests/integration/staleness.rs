@@ -12,7 +12,8 @@ fn of(name: &str, value: &str, at: i64) -> String {
 
 /// Everything that is a stale marker.
 fn stale(samples: &[String]) -> Vec<String> {
-    let mut stale: Vec<String> = samples.iter().filter(|sample| sample.contains(" stale ")).cloned().collect();
+    let mut stale: Vec<String> =
+        samples.iter().filter(|sample| sample.contains(" stale ")).cloned().collect();
     stale.sort();
     stale
 }
@@ -32,11 +33,19 @@ async fn series_that_are_no_longer_exposed_get_one_marker() {
     let cases: [(&str, bool, Steps); 6] = [
         ("vanished", false, &[("a 1\nb 1\n", &[]), ("a 1\n", &["b"]), ("a 1\n", &[])]),
         ("all vanished", false, &[("a 1\nb 1\n", &[]), ("", &["a", "b"]), ("", &[])]),
-        ("came back", false, &[("a 1\nb 1\n", &[]), ("a 1\n", &["b"]), ("a 1\nb 1\n", &[]), ("a 1\n", &["b"])]),
+        (
+            "came back",
+            false,
+            &[("a 1\nb 1\n", &[]), ("a 1\n", &["b"]), ("a 1\nb 1\n", &[]), ("a 1\n", &["b"])],
+        ),
         (
             "written differently",
             false,
-            &[("a{x=\"1\",y=\"2\"} 1\n", &[]), ("a{y=\"2\",x=\"1\"} 2\n", &[]), ("a{ y=\"2\",x=\"1\"} 2\n", &[])],
+            &[
+                ("a{x=\"1\",y=\"2\"} 1\n", &[]),
+                ("a{y=\"2\",x=\"1\"} 2\n", &[]),
+                ("a{ y=\"2\",x=\"1\"} 2\n", &[]),
+            ],
         ),
         ("explicit timestamps are exempt", false, &[("a 1 1700000039000\nb 1\n", &[]), ("b 1\n", &[])]),
         ("unless they are tracked", true, &[("a 1 1700000039000\nb 1\n", &[]), ("b 1\n", &["a"])]),
@@ -61,11 +70,14 @@ async fn series_that_are_no_longer_exposed_get_one_marker() {
 /// A failed scrape is an empty one, whatever made it fail and however far it came.
 #[tokio::test(start_paused = true)]
 async fn a_failed_scrape_ends_every_series_but_not_the_report() {
-    let failures: [(&str, fn() -> MakeAnswer); 4] = [
+    type Failure = (&'static str, fn() -> MakeAnswer);
+    let failures: [Failure; 4] = [
         ("status", || Box::new(|| status(500))),
         ("parse error after some samples", || Box::new(|| text("a 2\nb 2\n{{{\n"))),
         ("sample limit", || Box::new(|| text("a 2\nb 2\nc 2\n"))),
-        ("label limit after some samples", || Box::new(|| text("a 2\nx{y=\"a value that is too long\"} 1\n"))),
+        ("label limit after some samples", || {
+            Box::new(|| text("a 2\nx{y=\"a value that is too long\"} 1\n"))
+        }),
     ];
     for (name, failure) in failures {
         let good = || -> MakeAnswer { Box::new(|| text("a 1\nb 1\n")) };
@@ -167,7 +179,8 @@ async fn a_target_that_reappears_is_not_marked() {
         let mut found = world.tick(1).await;
         found.extend(world.tick(1).await);
         world.advance(INTERVAL / 10).await;
-        until("the old target's time is up", || world.metric("outrigger_scrape_pending_stale_series") == 0.0).await;
+        until("the old target's time is up", || world.metric("outrigger_scrape_pending_stale_series") == 0.0)
+            .await;
         found.extend(samples(&world.sink.take()));
         let expected: Vec<String> = expected.iter().map(|series| of(series, "stale", 15_000)).collect();
         assert_eq!(stale(&found), expected);

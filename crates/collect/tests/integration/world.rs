@@ -29,7 +29,9 @@ pub(crate) const INTERVAL: Duration = Duration::from_secs(15);
 
 /// Stops tokio's paused clock from running ahead while sockets are waited for: it stands still while a blocking task
 /// runs.
-pub(crate) struct StandStill(#[expect(dead_code, reason = "the blocking task ends when it is dropped")] mpsc::Sender<()>);
+pub(crate) struct StandStill(
+    #[expect(dead_code, reason = "the blocking task ends when it is dropped")] mpsc::Sender<()>,
+);
 
 impl StandStill {
     pub(crate) fn new() -> Self {
