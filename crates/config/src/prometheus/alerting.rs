@@ -67,7 +67,7 @@ impl AlertmanagerConfig {
         let section = value.section()?;
         let http = http_client::read(&section, &HttpClientConfig::default(), files);
         let relabels = section.get("relabel_configs").is_some_and(|list| !list.items().is_empty());
-        if let Some(version) = section.get("api_version").filter(|value| !value.is_null())
+        if let Some(version) = section.get("api_version").filter(|value| !value.is_absent())
             && version.text() != Some("v2")
         {
             version.error(format!("{} is not an Alertmanager API version", version.shown()), "write v2");

@@ -141,7 +141,7 @@ fn azure_method(name: &str, section: &Section<'_>, files: &Files<'_>) {
 }
 
 /// What `google/uuid` parses: with hyphens, without, in braces, or with `urn:uuid:` in front.
-fn is_uuid(text: &str) -> bool {
+pub(super) fn is_uuid(text: &str) -> bool {
     let plain = match text.len() {
         45 if text[..9].eq_ignore_ascii_case("urn:uuid:") => &text[9..],
         38 if text.is_ascii() => &text[1..37],

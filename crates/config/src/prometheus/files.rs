@@ -67,13 +67,7 @@ impl<'a> Files<'a> {
     pub(super) fn pattern(&self, value: &Cursor<'_>, kind: ReferencedFileKind) -> Option<String> {
         let text = value.text().filter(|text| !text.is_empty())?;
         let path = join_directory(&self.directory, text);
-        let key = value.key();
-        self.found.borrow_mut().push(ReferencedFile {
-            location: value.location(),
-            key,
-            path: path.clone(),
-            kind,
-        });
+        self.refer(value, path.clone(), kind);
         Some(path)
     }
 
@@ -96,7 +90,15 @@ impl<'a> Files<'a> {
             value.error(format!("{} is not a file pattern", value.shown()), fix);
             return None;
         }
+        if text.is_empty() {
+            self.refer(value, String::new(), kind);
+        }
         self.pattern(value, kind)
+    }
+
+    fn refer(&self, value: &Cursor<'_>, path: String, kind: ReferencedFileKind) {
+        let (location, key) = (value.location(), value.key());
+        self.found.borrow_mut().push(ReferencedFile { location, key, path, kind });
     }
 }
 

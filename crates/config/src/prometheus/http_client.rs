@@ -272,7 +272,7 @@ pub(super) fn tls(value: &Cursor<'_>, files: &Files<'_>) -> TlsConfig {
 }
 
 fn tls_version(value: &Cursor<'_>) -> Option<TlsVersion> {
-    if value.is_null() {
+    if value.is_absent() {
         return None;
     }
     let known = [
@@ -292,7 +292,7 @@ fn pem(source: SecretSource) -> PemSource {
 }
 
 fn proxy(section: &Section<'_>) -> ProxyConfig {
-    let url = section.get("proxy_url").filter(|value| !value.is_null());
+    let url = section.get("proxy_url").filter(|value| !value.is_absent());
     let url_text = url.as_ref().and_then(checked_url).unwrap_or_default();
     let no_proxy = section.owned_text("no_proxy");
     let from_environment = section.boolean("proxy_from_environment").unwrap_or(false);

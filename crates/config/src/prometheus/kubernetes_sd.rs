@@ -145,7 +145,7 @@ impl KubernetesSd {
     pub(super) fn read(value: &Cursor<'_>, files: &Files<'_>) -> Option<Self> {
         let section = value.section()?;
         let http = http_client::read(&section, &HttpClientConfig::default(), files);
-        let api_server = section.get("api_server").filter(|value| !value.is_null());
+        let api_server = section.get("api_server").filter(|value| !value.is_absent());
         let kubeconfig = section.get("kubeconfig_file");
         let namespaces = section.get("namespaces").map(|value| namespaces(&value)).unwrap_or_default();
         let has_kubeconfig = kubeconfig.as_ref().is_some_and(|value| value.text() != Some(""));
@@ -156,7 +156,7 @@ impl KubernetesSd {
             http.customized,
             namespaces.own_namespace,
         );
-        let role = section.get("role").filter(|value| !value.is_null());
+        let role = section.get("role").filter(|value| !value.is_absent());
         if role.is_none() {
             section.error_at("role", "role is missing", format!("add role, one of {}", names(&Role::ALL)));
         }
@@ -245,7 +245,7 @@ fn selector(value: &Cursor<'_>, of: Option<Role>) -> Option<RoleSelector> {
         return None;
     }
     let section = value.section()?;
-    let role = section.get("role").filter(|value| !value.is_null());
+    let role = section.get("role").filter(|value| !value.is_absent());
     if role.is_none() {
         section.error_at("role", "the selector names no role", "add role: which objects it selects");
     }

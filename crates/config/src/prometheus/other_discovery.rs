@@ -3,6 +3,7 @@
 
 use outrigger_model::http::HttpClientConfig;
 
+use super::cloud_auth::is_uuid;
 use super::files::Files;
 use super::http_client;
 use crate::go_url;
@@ -90,7 +91,7 @@ const KINDS: &[Kind] = &[
                 ("tenant_id", Text, Optional),
                 ("client_id", Text, Optional),
                 ("client_secret", Secret, Optional),
-                ("authentication_method", Text, Optional),
+                ("authentication_method", Text, NotEmpty),
                 ("resource_group", Text, Optional),
             ],
         ],
@@ -317,8 +318,8 @@ const KINDS: &[Kind] = &[
             REFRESH_AND_PORT,
             &[
                 ("project_id", Text, Required),
-                ("api_url", Text, Optional),
-                ("zone", Text, Optional),
+                ("api_url", Url, NotEmpty),
+                ("zone", Text, NotEmpty),
                 ("access_key", Text, Required),
                 ("secret_key", Secret, Optional),
                 ("secret_key_file", Text, Optional),
@@ -516,6 +517,9 @@ fn check_further(kind: &str, section: &Section<'_>, http_auth: &[&str]) {
             if !set("secret_key") && !set("secret_key_file") {
                 section.error_at("secret_key", "secret_key is missing", "add secret_key or secret_key_file");
             }
+            if kind == "scaleway_sd_configs" {
+                scaleway(section);
+            }
         }
         "puppetdb_sd_configs" => {
             let url = go_url::parse(text("url")).ok();
@@ -536,6 +540,36 @@ fn check_further(kind: &str, section: &Section<'_>, http_auth: &[&str]) {
         "triton_sd_configs" => positive_interval(section),
         _ => {}
     }
+}
+
+/// Formats that Scaleway's client checks when it is made.
+fn scaleway(section: &Section<'_>) {
+    let check = |key: &'static str, is_valid: &dyn Fn(&str) -> bool, fix: &str| {
+        let text = section.get(key).and_then(|value| value.secret().text()).unwrap_or("");
+        if !text.is_empty() && !is_valid(text) {
+            section.error_at(key, format!("not a {key}"), fix);
+        }
+    };
+    let upper = |text: &str| text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+    let access_key = |text: &str| text.len() == 20 && text.starts_with("SCW") && upper(text);
+    let uuid = |text: &str| text.len() == 36 && is_uuid(text);
+    check("access_key", &access_key, "write SCW and 17 upper-case letters or digits");
+    check("secret_key", &uuid, "write a UUID");
+    check("project_id", &uuid, "write a UUID");
+    check("zone", &is_scaleway_zone, "write for example fr-par-1");
+}
+
+/// `^[a-z]{2}-[a-z]{3,7}-[0-9]{1,2}$`
+fn is_scaleway_zone(text: &str) -> bool {
+    let letters = |part: &str| part.bytes().all(|byte| byte.is_ascii_lowercase());
+    let parts: Vec<&str> = text.split('-').collect();
+    let [country, city, number] = parts[..] else { return false };
+    country.len() == 2
+        && letters(country)
+        && (3..=7).contains(&city.len())
+        && letters(city)
+        && (1..=2).contains(&number.len())
+        && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn positive_interval(section: &Section<'_>) {

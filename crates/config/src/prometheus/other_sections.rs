@@ -94,7 +94,7 @@ fn tsdb(section: &Section<'_>) {
 
 fn tracing(value: &Cursor<'_>, files: &Files<'_>) {
     let Some(section) = value.section() else { return };
-    if let Some(kind) = section.get("client_type").filter(|value| !value.is_null()) {
+    if let Some(kind) = section.get("client_type").filter(|value| !value.is_absent()) {
         kind.one_of("tracing client type", &[("grpc", ()), ("http", ())]);
     }
     if section.owned_text("endpoint").is_empty() {
@@ -139,7 +139,7 @@ fn remote_reads(value: &Cursor<'_>, files: &Files<'_>) {
 }
 
 fn remote_read(section: &Section<'_>, files: &Files<'_>) {
-    match section.get("url").filter(|value| !value.is_null()) {
+    match section.get("url").filter(|value| !value.is_absent()) {
         Some(url) => drop(http_client::checked_url(&url)),
         None => {
             section.error_at("url", "url is missing", "add url, for example http://storage:9090/api/v1/read")

@@ -156,7 +156,7 @@ impl RemoteWriteConfig {
             return None;
         }
         let section = value.section()?;
-        let url = section.get("url").filter(|value| !value.is_null());
+        let url = section.get("url").filter(|value| !value.is_absent());
         if url.is_none() {
             section.error_at(
                 "url",

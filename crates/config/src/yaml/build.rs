@@ -1,24 +1,39 @@
 //! From parser events to the tree.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::rc::Rc;
 
-use granit_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput};
+use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, Span, StrInput, StructureStyle};
 
+use super::escape::{first_unknown, without_escaped_quotes};
 use super::scalar::{Scalar, Tag};
 use super::{Document, Entry, Expansion, MAX_BYTES, MAX_NODES, Mark, Node, SyntaxError, Value};
+
+/// Bytes parsed again, all passes together, for escapes that only libyaml knows.
+const REWRITE_BYTES: usize = 64 << 20;
 
 /// Parses the first document of `text`. Errors that leave the rest readable (duplicate keys) go to `report`.
 pub(crate) fn parse(text: &str, report: &mut Vec<SyntaxError>) -> Result<Document, SyntaxError> {
     check_text(text)?;
-    let options = granit_parser::options! {
-        emit_comments: false,
-        block_scalar_eof_without_line_feed: true,
-    };
-    let parser = Parser::new_from_str_with_options(text, options);
-    let mut builder = Builder { text, parser, anchors: HashMap::new(), nodes: 0, path: Vec::new(), report };
-    builder.document()
+    let mut text = Cow::Borrowed(text);
+    let before = report.len();
+    // Each rewritten scalar costs another pass over the text.
+    let mut passes = (REWRITE_BYTES / text.len().max(1)).clamp(1, 1_000);
+    loop {
+        let mut builder = Builder::new(&text, report);
+        let parsed = builder.document();
+        let rewritten = builder.bad_escape.and_then(|quote| without_escaped_quotes(&text, quote));
+        match rewritten {
+            Some(rewritten) if passes > 0 => {
+                passes -= 1;
+                report.truncate(before);
+                text = Cow::Owned(rewritten);
+            }
+            _ => return parsed,
+        }
+    }
 }
 
 /// What libyaml's reader refuses before it looks at the grammar.
@@ -73,6 +88,32 @@ fn tab_in_indentation(text: &str, from: u32) -> Option<Mark> {
     lines.filter_map(tab).next()
 }
 
+/// A line that begins with `%` before a document must be one of YAML's two directives.
+fn check_directives(text: &str, from: usize) -> Result<(), SyntaxError> {
+    let line_start = text[..from].rfind('\n').map_or(0, |newline| newline + 1);
+    let start = if text[line_start..from].trim().is_empty() { line_start } else { from };
+    let first_line = text[..start].matches('\n').count();
+    for (i, line) in text[start..].lines().enumerate() {
+        let line = line.trim_start_matches('\u{feff}');
+        let directive =
+            |name: &str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '\t']));
+        let known = directive("%YAML") || directive("%TAG");
+        if line.starts_with('%') && !known && (i > 0 || start == line_start) {
+            let line = u32::try_from(first_line + i + 1).unwrap_or(u32::MAX);
+            return Err(SyntaxError {
+                mark: Some(Mark { line, column: 1 }),
+                key: String::new(),
+                message: "a line cannot begin with %".to_owned(),
+                fix: "quote the text",
+            });
+        }
+        if !(known || line.trim().is_empty() || line.trim_start().starts_with('#')) {
+            break;
+        }
+    }
+    Ok(())
+}
+
 struct Builder<'input, 'report> {
     text: &'input str,
     parser: Parser<'input, StrInput<'input>>,
@@ -81,6 +122,10 @@ struct Builder<'input, 'report> {
     nodes: usize,
     /// Keys and indices that lead to the node being read.
     path: Vec<Segment>,
+    /// Flow collections around the node being read.
+    flow_depth: usize,
+    /// Where the scalar begins that the parser stopped at for an escape it does not know.
+    bad_escape: Option<usize>,
     report: &'report mut Vec<SyntaxError>,
 }
 
@@ -89,12 +134,37 @@ enum Segment {
     Index(usize),
 }
 
-impl<'input> Builder<'input, '_> {
+impl<'input, 'report> Builder<'input, 'report> {
+    fn new(text: &'input str, report: &'report mut Vec<SyntaxError>) -> Self {
+        let options = granit_parser::options! {
+            emit_comments: false,
+            emit_anchor_events: true,
+            block_scalar_eof_without_line_feed: true,
+        };
+        Self {
+            text,
+            parser: Parser::new_from_str_with_options(text, options),
+            anchors: HashMap::new(),
+            nodes: 0,
+            path: Vec::new(),
+            flow_depth: 0,
+            bad_escape: None,
+            report,
+        }
+    }
+
     fn document(&mut self) -> Result<Document, SyntaxError> {
+        check_directives(self.text, 0)?;
         loop {
             match self.next()? {
                 (Event::StreamEnd, _) => return Ok(Document { root: None, second: None }),
-                (Event::DocumentStart(..), _) => break,
+                (Event::DocumentStart(_, version), span) => {
+                    if version.is_some_and(|version| (version.major, version.minor) != (1, 1)) {
+                        let message = "only YAML 1.1 is read, as by Prometheus".to_owned();
+                        return Err(self.problem(mark_of(span.start), message, "remove the %YAML line"));
+                    }
+                    break;
+                }
                 _ => {}
             }
         }
@@ -105,34 +175,64 @@ impl<'input> Builder<'input, '_> {
             let message = format!("aliases expand the document to {nodes} values");
             return Err(self.problem(root.mark, message, "use fewer aliases"));
         }
-        let mut second = None;
-        while let Some(Ok((event, span))) = self.parser.next_event() {
-            match event {
-                Event::DocumentEnd => {}
-                Event::DocumentStart(..) => {
-                    second = Some(mark_of(span.start));
-                    break;
-                }
-                _ => break,
-            }
-        }
+        let second = self.second_document()?;
         Ok(Document { root: Some(root), second })
     }
 
-    fn next(&mut self) -> Result<(Event<'input>, Span), SyntaxError> {
+    /// Where the next document starts. What is wrong in there does not matter, but a directive must be one.
+    fn second_document(&mut self) -> Result<Option<Mark>, SyntaxError> {
+        let (event, span) = self.next()?;
+        if event == Event::DocumentEnd {
+            check_directives(self.text, span.start.byte_offset().unwrap_or(0))?;
+        }
         match self.parser.next_event() {
-            Some(Ok(next)) => Ok(next),
-            Some(Err(error)) => Err(self.scan_error(&error)),
-            None => Ok((Event::StreamEnd, Span::default())),
+            Some(Ok((Event::DocumentStart(..), span))) => Ok(Some(mark_of(span.start))),
+            _ => Ok(None),
         }
     }
 
-    fn scan_error(&self, error: &granit_parser::ScanError) -> SyntaxError {
+    fn next(&mut self) -> Result<(Event<'input>, Span), SyntaxError> {
+        loop {
+            match self.parser.next_event() {
+                Some(Ok((Event::Anchor(_, name), span))) => {
+                    self.check_anchor_name(&name, mark_of(span.start))?
+                }
+                Some(Ok(next)) => return Ok(next),
+                Some(Err(error)) => return Err(self.scan_error(&error)),
+                None => return Ok((Event::StreamEnd, Span::default())),
+            }
+        }
+    }
+
+    fn scan_error(&mut self, error: &granit_parser::ScanError) -> SyntaxError {
         let mark = mark_of(*error.marker());
         let message = error.info();
+        if *error.kind() == ErrorKind::UnknownQuotedScalarEscape {
+            self.bad_escape = error.marker().byte_offset();
+            return self.escape_problem(error.marker().byte_offset().unwrap_or(0), mark);
+        }
         match tab_in_indentation(self.text, mark.line).filter(|_| message.contains("tab")) {
             Some(tab) => self.problem(tab, message, "indent with spaces"),
             None => self.problem(mark, message, ""),
+        }
+    }
+
+    /// Names the escape that is not one in the double-quoted scalar that begins at `quote`.
+    fn escape_problem(&self, quote: usize, mark: Mark) -> SyntaxError {
+        let fix = "use single quotes, where a backslash is only a backslash";
+        match first_unknown(self.text, quote) {
+            Some((at, escaped)) => {
+                let between = &self.text[quote..at];
+                let line = mark.line + u32::try_from(between.matches('\n').count()).unwrap_or(0);
+                let before = self.text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+                let column = u32::try_from(self.text[before..at].chars().count() + 1).unwrap_or(u32::MAX);
+                self.problem(
+                    Mark { line, column },
+                    format!("\\{escaped} is not an escape in double quotes"),
+                    fix,
+                )
+            }
+            None => self.problem(mark, "a backslash in double quotes begins no escape".to_owned(), fix),
         }
     }
 
@@ -151,17 +251,37 @@ impl<'input> Builder<'input, '_> {
     fn node(&mut self, event: Event<'input>, span: Span) -> Result<Rc<Node>, SyntaxError> {
         let mark = mark_of(span.start);
         self.count(1, mark)?;
+        self.refuse_tab(mark, span.start)?;
         let (anchor, (value, expanded)) = match event {
-            Event::Alias(id) => return self.alias(id, mark),
+            Event::Alias(id) => {
+                let name = span.byte_range().and_then(|range| self.text.get(range)).unwrap_or("*");
+                self.check_anchor_name(name.trim_start_matches('*'), mark)?;
+                return self.alias(id, mark);
+            }
             Event::Scalar(text, style, anchor, tag) => {
                 // The parser writes an absent value as "~".
+                if let Some(quote) = span.start.byte_offset().filter(|_| style == ScalarStyle::DoubleQuoted)
+                    && first_unknown(self.text, quote).is_some()
+                {
+                    return Err(self.escape_problem(quote, mark));
+                }
                 let absent = span.start.index() == span.end.index();
                 let text = if absent { "".into() } else { text };
                 let scalar = self.scalar(&text, style == ScalarStyle::Plain, tag.as_deref(), mark);
                 (anchor, (Value::Scalar(scalar), Expansion::ONE))
             }
-            Event::SequenceStart(_, anchor, _) => (anchor, self.sequence(anchor)?),
-            Event::MappingStart(_, anchor, _) => (anchor, self.mapping(anchor)?),
+            Event::SequenceStart(style, anchor, _) => {
+                let outer = self.enter(style);
+                let read = self.sequence(anchor)?;
+                self.flow_depth = outer;
+                (anchor, read)
+            }
+            Event::MappingStart(style, anchor, _) => {
+                let outer = self.enter(style);
+                let read = self.mapping(anchor)?;
+                self.flow_depth = outer;
+                (anchor, read)
+            }
             other => {
                 let message = format!("a value is missing ({other:?})");
                 return Err(self.problem(mark, message, ""));
@@ -172,6 +292,35 @@ impl<'input> Builder<'input, '_> {
             self.anchors.insert(anchor, Some(node.clone()));
         }
         Ok(node)
+    }
+
+    fn enter(&mut self, style: StructureStyle) -> usize {
+        let outer = self.flow_depth;
+        self.flow_depth += usize::from(style == StructureStyle::Flow);
+        outer
+    }
+
+    /// libyaml takes no tab where a block key or entry may begin: in the indentation and behind `- `.
+    fn refuse_tab(&self, mark: Mark, start: Marker) -> Result<(), SyntaxError> {
+        let Some(offset) = start.byte_offset().filter(|_| self.flow_depth == 0) else { return Ok(()) };
+        let line = self.text[..offset].rfind('\n').map_or(0, |newline| newline + 1);
+        let before = &self.text[line..offset];
+        if before.contains('\t')
+            && before.chars().all(|character| matches!(character, ' ' | '\t' | '-' | '?'))
+        {
+            let message = "a tab stands where only spaces may".to_owned();
+            return Err(self.problem(mark, message, "indent with spaces"));
+        }
+        Ok(())
+    }
+
+    /// libyaml knows fewer names for anchors than YAML 1.2.
+    fn check_anchor_name(&self, name: &str, mark: Mark) -> Result<(), SyntaxError> {
+        if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')) {
+            return Ok(());
+        }
+        let message = "the name of the anchor holds a character that is not allowed".to_owned();
+        Err(self.problem(mark, message, "use letters, digits, _ and -"))
     }
 
     fn scalar(&mut self, text: &str, plain: bool, tag: Option<&granit_parser::Tag>, mark: Mark) -> Scalar {

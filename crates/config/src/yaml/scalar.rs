@@ -44,6 +44,12 @@ impl Scalar {
         self.tag == Tag::Null || (self.plain && self.tag == Tag::None && is_null_word(&self.text))
     }
 
+    /// Whether go-yaml hands nothing to a type that reads itself (durations, URLs, roles): not for `Null` or `NULL`,
+    /// which such a type sees as empty text.
+    pub(crate) fn is_absent(&self) -> bool {
+        self.is_null() && !matches!(&*self.text, "Null" | "NULL")
+    }
+
     /// Whether this is the key `<<` of a merge.
     pub(crate) fn is_merge_key(&self) -> bool {
         &*self.text == "<<" && self.plain && self.tag == Tag::None

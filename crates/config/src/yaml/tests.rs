@@ -69,6 +69,10 @@ fn reads_the_first_document_as_go_yaml_does() {
         ("\u{feff}a: 1\n", "{a:1 }"),
         ("a: 1\r\nb: 2\r\n", "{a:1 b:2 }"),
         ("%YAML 1.1\n---\na: 1\n", "{a:1 }"),
+        ("a: 1\n...\n%YAML 1.1\n---\nb: 2\n", "{a:1 }"),
+        ("a:\t1\n", "{a:1 }"),
+        ("a: \"x\\'y\\x41\"\nb: \"\\'\"\n", "{a:x'yA b:' }"),
+        ("a: [1,\n\t2]\n", "{a:[1 2 ] }"),
     ] {
         assert_eq!(parsed(text).as_deref(), Ok(expected), "{text:?}");
     }
@@ -87,6 +91,14 @@ fn refuses_bad_text_with_its_place() {
         ("a: \u{7}\n", "1:4 "),
         ("a: !!binary '%'\n", "1:13 "),
         ("a: !!binary /w==\n", "1:13 "),
+        ("a: 1\n%b: 2\n", "2:1 "),
+        ("%b\n---\na: 1\n", "1:1 "),
+        ("%YAML 1.2\n---\na: 1\n", "2:1 "),
+        ("&a:\n", "1:1 "),
+        ("-\ta: 1\n", "1:3 "),
+        ("a:\n\t- 1\n", "2:1 "),
+        ("a: \"b\\dc\"\n", "1:6 \\d is not an escape"),
+        ("a: \"b\n  c\\/\"\n", "2:4 \\/ is not an escape"),
         ("a: {<<: 1}\n", "1:5 "),
         ("a: {<<: [1]}\n", "1:5 "),
     ] {

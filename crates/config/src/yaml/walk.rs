@@ -149,6 +149,11 @@ impl<'a> Cursor<'a> {
         self.node.is_null()
     }
 
+    /// Whether a type that reads itself is not handed this value, see [`Scalar::is_absent`].
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(&self.node.value, Value::Scalar(scalar) if scalar.is_absent())
+    }
+
     /// Reports an error at this value.
     pub(crate) fn error(&self, message: impl Into<String>, fix: impl Into<String>) {
         self.report.add(Some(self.mark), self.key(), message, fix);
@@ -243,7 +248,7 @@ impl<'a> Cursor<'a> {
     /// A Prometheus duration such as `1m30s`.
     pub(crate) fn duration(&self) -> Option<Duration> {
         let scalar = self.scalar("a duration", "write for example 30s, 1m30s or 2h")?;
-        if scalar.is_null() {
+        if scalar.is_absent() {
             return Some(Duration::ZERO);
         }
         match duration::parse(scalar.text()) {

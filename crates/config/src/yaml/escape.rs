@@ -1,0 +1,37 @@
+//! Escapes in double quotes, where YAML 1.1 as libyaml reads it and YAML 1.2 differ: only the former knows `\'`, only
+//! the latter `\/`.
+
+/// The escapes that libyaml knows, the line break included.
+const KNOWN: &str = "0abt\tnvfe \"'\\N_LPxuU\n\r";
+
+/// Offsets of the escapes in the double-quoted scalar that begins at `quote`, with the character behind the backslash.
+fn escapes(text: &str, quote: usize) -> impl Iterator<Item = (usize, char)> {
+    let mut characters = text.get(quote + 1..).unwrap_or("").char_indices();
+    std::iter::from_fn(move || {
+        loop {
+            match characters.next()? {
+                (_, '"') => return None,
+                (at, '\\') => return Some((quote + 1 + at, characters.next()?.1)),
+                _ => {}
+            }
+        }
+    })
+}
+
+/// The first escape in a scalar that libyaml does not know.
+pub(super) fn first_unknown(text: &str, quote: usize) -> Option<(usize, char)> {
+    escapes(text, quote).find(|(_, escaped)| !KNOWN.contains(*escaped))
+}
+
+/// The text with `\'` in a scalar written so that every parser knows it; `None` when there is none.
+pub(super) fn without_escaped_quotes(text: &str, quote: usize) -> Option<String> {
+    let mut rewritten = String::new();
+    let mut copied = 0;
+    for (at, _) in escapes(text, quote).filter(|(_, escaped)| *escaped == '\'') {
+        rewritten.push_str(&text[copied..at]);
+        rewritten.push_str("\\x27");
+        copied = at + 2;
+    }
+    rewritten.push_str(&text[copied..]);
+    (copied > 0).then_some(rewritten)
+}
