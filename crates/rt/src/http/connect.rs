@@ -14,6 +14,7 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
@@ -29,6 +30,9 @@ use crate::tls::{ClientTls, ClientTlsConfigs};
 
 /// Time before the next address is tried beside one that has not answered yet (RFC 8305).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+
+/// Time between keep-alive probes on a silent connection, so that a dead one is not found only by using it.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Most bytes of a proxy's answer to CONNECT.
 const MAX_PROXY_ANSWER: usize = 16 << 10;
@@ -220,6 +224,8 @@ async fn connect_first(addresses: &[IpAddr], port: u16) -> io::Result<TcpStream>
         match tokio::time::timeout(patience, attempts.next()).await {
             Ok(Some(Ok(stream))) => {
                 stream.set_nodelay(true)?;
+                let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE);
+                SockRef::from(&stream).set_tcp_keepalive(&keep_alive)?;
                 return Ok(stream);
             }
             Ok(Some(Err(error))) => {

@@ -98,14 +98,23 @@ impl Upstream {
                 tracing::warn!(%error, "reading the resolver's configuration failed, keeping the earlier one");
                 return Ok(current.dns.clone());
             }
-            (Err(error), None) => return Err(error),
+            (Err(error), None) => {
+                tracing::warn!(%error, "the system names no DNS server, asking 127.0.0.1");
+                Arc::new(Self::build_without_system()?)
+            }
         };
         *current = Some(Current { dns: dns.clone(), stamps, checked: now });
         Ok(dns)
     }
 
+    /// Where `/etc/resolv.conf` names no server, the one on this machine is asked, as by libc and Go.
+    fn build_without_system() -> Result<Dns, NetError> {
+        let servers = vec![name_server(&SocketAddr::from(([127, 0, 0, 1], 53)))];
+        complete(ResolverConfig::from_parts(None, Vec::new(), servers), ResolverOpts::default())
+    }
+
     fn build(&self) -> Result<Dns, NetError> {
-        let (config, mut options) = match &self.nameservers {
+        let (config, options) = match &self.nameservers {
             None => read_system_conf()?,
             Some(addresses) => {
                 let servers = addresses.iter().map(name_server).collect();
@@ -114,17 +123,21 @@ impl Upstream {
                 (ResolverConfig::from_parts(None, Vec::new(), servers), options)
             }
         };
-        let mut search = config.search().to_vec();
-        if search.is_empty() {
-            search.extend(config.domain().cloned());
-        }
-        let ndots = options.ndots;
-        adjust(&mut options);
-        let resolver = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-            .with_options(options)
-            .build()?;
-        Ok(Dns { resolver, search, ndots })
+        complete(config, options)
     }
+}
+
+fn complete(config: ResolverConfig, mut options: ResolverOpts) -> Result<Dns, NetError> {
+    let mut search = config.search().to_vec();
+    if search.is_empty() {
+        search.extend(config.domain().cloned());
+    }
+    let ndots = options.ndots;
+    adjust(&mut options);
+    let resolver = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+        .with_options(options)
+        .build()?;
+    Ok(Dns { resolver, search, ndots })
 }
 
 impl Dns {

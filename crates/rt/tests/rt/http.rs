@@ -12,7 +12,9 @@ use http::{Method, Response, Version};
 use outrigger_model::fault::{Blame, Retry};
 use outrigger_model::http::{HeaderConfig, HttpClientConfig, TlsConfig};
 use outrigger_model::secret::SecretSource;
-use outrigger_rt::http::{BodyError, HttpClient, HttpError, HttpRequest, PoolOptions, Step, Subject};
+use outrigger_rt::http::{
+    BodyError, ClientOptions, HttpClient, HttpError, HttpRequest, PoolOptions, Step, Subject,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
@@ -474,9 +476,13 @@ async fn http2_is_chosen_by_alpn_and_shared() {
     assert_eq!(server.accepted(), 1);
     assert_eq!(client.stats().pooled, 1);
 
-    let http1 = HttpClientConfig { enable_http2: false, ..config };
-    get_text(&crate::support::client(&http1), &server.url("/")).await;
-    assert_eq!(server.last().version, Version::HTTP_11);
+    let without = ClientOptions { offer_http2: false, ..options() };
+    let http1 = HttpClientConfig { enable_http2: false, ..config.clone() };
+    for (config, options) in [(config, without), (http1, options())] {
+        let client = HttpClient::new(&config, options, resolver()).unwrap();
+        get_text(&client, &server.url("/")).await;
+        assert_eq!(server.last().version, Version::HTTP_11);
+    }
 }
 
 #[tokio::test]
