@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use ::http::{HeaderMap, HeaderValue};
+use ::http::HeaderMap;
 use outrigger_model::fault::Blame;
 use outrigger_model::http::{HttpAuth, HttpClientConfig, ProxyConfig};
 use outrigger_model::secret::Secret;
 use rustls::ClientConfig;
 use tokio::time::Instant;
 
-use super::auth::{Auth, Credentials};
+use super::auth::Credentials;
 use super::destination::Destination;
 use super::error::{BuildClientError, HttpError, Subject};
 use super::oauth2::TokenSource;
@@ -59,13 +59,6 @@ impl HttpParts {
         let subject = Subject { host: host.into(), blame: self.blame };
         self.credentials.apply(&mut headers, &subject, deadline).await?;
         Ok(headers)
-    }
-
-    /// The server answered 401 to a request with this `Authorization`: an OAuth 2.0 token is asked for anew.
-    pub fn refused(&self, authorization: &HeaderValue) {
-        if let Auth::OAuth2(source) = &self.credentials.auth {
-            source.refused(authorization);
-        }
     }
 
     /// TLS towards the server for the files as they are now, without ALPN.

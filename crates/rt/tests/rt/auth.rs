@@ -1,9 +1,10 @@
 //! Authentication headers.
 
 use outrigger_model::fault::Blame;
-use outrigger_model::http::{BasicUsername, HttpAuth, HttpClientConfig};
+use outrigger_model::http::{BasicUsername, HeaderConfig, HttpAuth, HttpClientConfig};
 use outrigger_model::secret::SecretSource;
-use outrigger_rt::http::HttpError;
+use outrigger_rt::http::{HttpError, HttpParts};
+use tokio::time::Instant;
 
 use crate::support::*;
 
@@ -85,4 +86,29 @@ async fn the_callers_header_and_the_urls_user_come_first() {
     let response = get(&client, &with_user).await.unwrap();
     assert_eq!(server.last().header("authorization"), "Basic YWxhZGRpbjpvcGVuIHNlc2FtZQ==");
     assert_eq!(response.final_url, url);
+}
+
+#[tokio::test]
+async fn the_parts_of_a_configuration_serve_clients_with_connections_of_their_own() {
+    let files = Files::new();
+    let token = files.write("token", "first");
+    let config = HttpClientConfig {
+        headers: vec![HeaderConfig { name: "X-Key".to_owned(), values: vec![inline("key")] }],
+        ..with(authorization("Bearer", Some(SecretSource::File(token))))
+    };
+    let parts = HttpParts::new(&config, &options(), resolver()).unwrap();
+    for content in ["first", "second"] {
+        files.write("token", content);
+        let headers = parts.headers("api.example:6443", Instant::now() + ample()).await.unwrap();
+        assert_eq!(headers["authorization"], format!("Bearer {content}"));
+        assert!(headers["authorization"].is_sensitive());
+        assert_eq!(headers["x-key"], "key");
+    }
+    std::fs::remove_file(files.path("token")).unwrap();
+    let error = parts.headers("api.example:6443", Instant::now() + ample()).await.unwrap_err();
+    assert!(
+        chain(&error).starts_with("read the credentials for api.example:6443: read file "),
+        "{}",
+        chain(&error)
+    );
 }
