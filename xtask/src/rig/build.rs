@@ -322,9 +322,10 @@ fn write_go_module(dir: &Path, module: &Module, version: &str) -> Result<()> {
     fs::write(dir.join("go.sum"), sums).context("write go.sum")
 }
 
-/// The module's own `go.mod` under another name, requiring the module itself, with the folders that the
-/// published module lacks (`./staging/src/k8s.io/api`) replaced by the modules they are published as
-/// (`k8s.io/api v0.37.2`).
+/// The module's own `go.mod` under another name, requiring the module itself. Its replacements by folders, which
+/// the published module lacks, become the modules that those folders are published as: Kubernetes requires
+/// `k8s.io/api v0.0.0` from `./staging/src/k8s.io/api`, published as `k8s.io/api v0.37.2`; etcd requires the
+/// right versions in the first place.
 fn derived_go_mod(original: &str, path: &str, version: &str) -> Result<String> {
     let mut derived = String::new();
     for line in original.lines() {
@@ -335,6 +336,8 @@ fn derived_go_mod(original: &str, path: &str, version: &str) -> Result<String> {
                 .strip_prefix("v1.")
                 .context("staging folders in a module that is not Kubernetes v1")?;
             derived.push_str(&format!("{replaced}=> {} v0.{rest}", folder.trim()));
+        } else if line.contains("=> ./") || line.contains("=> ../") {
+            continue;
         } else {
             derived.push_str(line);
         }
@@ -397,6 +400,16 @@ mod tests {
         assert_eq!(
             derived,
             "module outrigger-rig\n\ngo 1.26.0\n\nreplace (\n\tk8s.io/api => k8s.io/api v0.37.2\n)\n\nrequire k8s.io/kubernetes v1.37.2\n"
+        );
+    }
+
+    #[test]
+    fn other_folders_give_way_to_the_required_versions() {
+        let original = "module etcd\n\nreplace (\n\tetcd/api => ../api\n\tother => other v1.0.0\n)\n";
+        let derived = derived_go_mod(original, "etcd", "v3.7.3").unwrap();
+        assert_eq!(
+            derived,
+            "module outrigger-rig\n\nreplace (\n\tother => other v1.0.0\n)\n\nrequire etcd v3.7.3\n"
         );
     }
 
