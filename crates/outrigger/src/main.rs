@@ -1,3 +1,40 @@
-//! The `outrigger` binary.
+//! The `outrigger` binary: command line, wiring and order of shutdown.
 
-fn main() {}
+mod api;
+mod args;
+mod check;
+mod demo;
+mod local_files;
+mod logging;
+mod page;
+mod page_api;
+mod process;
+mod prometheus_api;
+mod reload;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::{CheckCommand, Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    logging::start(&cli.log_level, cli.log_format)?;
+    match cli.command {
+        Command::Check(CheckCommand::Config(args)) => Ok(check::config(&args, &mut std::io::stdout().lock())?),
+        Command::Run(args) => run::run(&args),
+        Command::Demo(args) => demo::demo(&args),
+    }
+}

@@ -265,6 +265,11 @@ impl ScrapeEngine {
         job.loops.iter().map(|(id, target)| (*id, target.status.lock().clone())).collect()
     }
 
+    /// Samples handed over so far, stale markers and reports included.
+    pub fn samples_scraped(&self) -> u64 {
+        self.shared.metrics.samples.get()
+    }
+
     /// Scrapes until `stop` is cancelled. Scrapes under way may then finish within the drain deadline; no stale
     /// markers are written, since the targets are still there.
     pub async fn run(&self, stop: CancellationToken) {

@@ -1,0 +1,164 @@
+//! The HTTP surface: page, its data, Prometheus' API, self-metrics, health, reload.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse as _, Json, Response};
+use axum::routing::{get, post};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use outrigger_collect::remote_write::RemoteWrite;
+use outrigger_collect::scrape::ScrapeEngine;
+use outrigger_config::prometheus::Config;
+use outrigger_control::Discovery;
+use outrigger_model::clock::SharedClock;
+use outrigger_model::sample::Timestamp;
+use outrigger_rt::metrics::Registry;
+use outrigger_rt::supervisor::Supervisor;
+use parking_lot::RwLock;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::page;
+use crate::page_api::{self, TargetQuery};
+use crate::prometheus_api;
+use crate::reload::ReloadRequest;
+
+/// What the handlers read.
+pub(crate) struct AppState {
+    pub(crate) clock: SharedClock,
+    pub(crate) registry: Registry,
+    pub(crate) supervisor: Supervisor,
+    pub(crate) engine: ScrapeEngine,
+    pub(crate) remote_write: Arc<RemoteWrite>,
+    pub(crate) discovery: Arc<Discovery>,
+    pub(crate) started: Timestamp,
+    pub(crate) config_path: PathBuf,
+    config: RwLock<ConfigState>,
+    reloads: mpsc::Sender<ReloadRequest>,
+}
+
+/// The configuration in force, as far as it is shown.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ConfigState {
+    pub(crate) config: Arc<Config>,
+    pub(crate) loaded: Timestamp,
+    /// Why the last reload was refused.
+    pub(crate) error: Option<String>,
+}
+
+impl AppState {
+    #[expect(clippy::too_many_arguments, reason = "one wiring, called once")]
+    pub(crate) fn new(
+        clock: SharedClock,
+        registry: Registry,
+        supervisor: Supervisor,
+        engine: ScrapeEngine,
+        remote_write: Arc<RemoteWrite>,
+        discovery: Arc<Discovery>,
+        config_path: PathBuf,
+        reloads: mpsc::Sender<ReloadRequest>,
+    ) -> Self {
+        let started = clock.now();
+        let config = RwLock::default();
+        Self {
+            clock,
+            registry,
+            supervisor,
+            engine,
+            remote_write,
+            discovery,
+            started,
+            config_path,
+            config,
+            reloads,
+        }
+    }
+
+    /// The configuration in force.
+    pub(crate) fn config(&self) -> ConfigState {
+        self.config.read().clone()
+    }
+
+    /// A configuration was put in force.
+    pub(crate) fn config_loaded(&self, config: &Config) {
+        let loaded = self.clock.now();
+        *self.config.write() = ConfigState { config: Arc::new(config.clone()), loaded, error: None };
+        self.config_gauges(true);
+    }
+
+    /// A configuration was refused; the earlier one stays in force.
+    pub(crate) fn config_refused(&self, error: &str) {
+        self.config.write().error = Some(error.to_owned());
+        self.config_gauges(false);
+    }
+
+    fn config_gauges(&self, successful: bool) {
+        let name = "outrigger_config_last_reload_successful";
+        let help = "Whether the last attempt to load the configuration succeeded.";
+        self.registry.gauge(name, help, &[]).set(f64::from(u8::from(successful)));
+        if successful {
+            let name = "outrigger_config_last_reload_success_timestamp_seconds";
+            let help = "When a configuration was last put in force.";
+            self.registry.gauge(name, help, &[]).set(self.clock.now().seconds());
+        }
+    }
+
+    /// What is not ready yet.
+    pub(crate) fn not_ready(&self) -> Vec<String> {
+        let mut waiting: Vec<String> = self.supervisor.unready().iter().map(|name| name.to_string()).collect();
+        for job in self.discovery.jobs() {
+            let unsettled = job.providers.iter().filter(|provider| !provider.ready && provider.error.is_none());
+            waiting.extend(unsettled.map(|provider| {
+                let resources: Vec<&str> = provider.waiting_for.iter().map(|kind| kind.plural()).collect();
+                format!("job {}: {} {}", job.config.job_name, provider.description, resources.join(", "))
+            }));
+        }
+        waiting
+    }
+}
+
+/// All routes.
+pub(crate) fn router(state: Arc<AppState>) -> Router {
+    Router::new()
+        .route("/-/healthy", get(async || "Outrigger is healthy.\n"))
+        .route("/-/ready", get(ready))
+        .route("/-/reload", post(reload).put(reload))
+        .route("/metrics", get(metrics))
+        .route("/api/outrigger/v1/overview", get(async |State(state): State<Arc<AppState>>| {
+            Json(page_api::overview(&state))
+        }))
+        .route("/api/outrigger/v1/targets", get(
+            async |State(state): State<Arc<AppState>>, Query(query): Query<TargetQuery>| {
+                Json(page_api::targets(&state, &query))
+            },
+        ))
+        .merge(prometheus_api::router())
+        .merge(page::router())
+        .with_state(state)
+}
+
+async fn ready(State(state): State<Arc<AppState>>) -> Response {
+    let waiting = state.not_ready();
+    if waiting.is_empty() {
+        return "Outrigger is ready.\n".into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for: {}\n", waiting.join("; "))).into_response()
+}
+
+async fn metrics(State(state): State<Arc<AppState>>) -> Response {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], state.registry.render()).into_response()
+}
+
+async fn reload(State(state): State<Arc<AppState>>) -> Response {
+    let (sender, outcome) = oneshot::channel();
+    if state.reloads.send(ReloadRequest(sender)).await.is_err() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "Outrigger is shutting down\n").into_response();
+    }
+    match outcome.await {
+        Ok(Ok(())) => StatusCode::OK.into_response(),
+        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "Outrigger is shutting down\n").into_response(),
+    }
+}

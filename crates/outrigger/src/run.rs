@@ -1,0 +1,243 @@
+//! `outrigger run`: what is built, started, reloaded and shut down, and in which order.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use outrigger_collect::remote_write::{RemoteWrite, RemoteWriteOptions};
+use outrigger_collect::scrape::{EngineOptions, ScrapeEngine};
+use outrigger_config::error::{Notice, Severity};
+use outrigger_config::prometheus::{Config, Loaded};
+use outrigger_control::{Discovery, DiscoveryOptions, TargetSink};
+use outrigger_model::clock::{SharedClock, SystemClock};
+use outrigger_model::labels::{Fnv1a, Labels};
+use outrigger_model::target::TargetDelta;
+use outrigger_rt::metrics::Registry;
+use outrigger_rt::resolver::{Resolver, ResolverOptions};
+use outrigger_rt::server::{Server, ServerConfig};
+use outrigger_rt::signal::{Signal, Signals};
+use outrigger_rt::supervisor::{Phase, Supervisor};
+use tokio::sync::mpsc;
+
+use crate::api::{self, AppState};
+use crate::args::RunArgs;
+use crate::local_files::load_config;
+use crate::reload::{ReloadRequest, Reloader};
+
+/// Name and version towards targets and receivers.
+const USER_AGENT: &str = concat!("Outrigger/", env!("CARGO_PKG_VERSION"));
+/// Name and version towards API servers.
+const API_SERVER_USER_AGENT: &str = concat!("outrigger-master/", env!("CARGO_PKG_VERSION"));
+/// Memory for all large scrape bodies together.
+const BODY_BUDGET_BYTES: u64 = 512 << 20;
+/// Scrapes under way at a shutdown may take this long.
+const SCRAPE_DRAIN: Duration = Duration::from_secs(2);
+/// The same trouble is logged once in this time.
+const LOG_PERIOD: Duration = Duration::from_secs(30);
+
+/// Hands what discovery finds to the scrape engine.
+struct ToEngine(ScrapeEngine);
+
+impl TargetSink for ToEngine {
+    fn apply(&self, delta: TargetDelta) {
+        self.0.apply(delta);
+    }
+}
+
+/// Everything that was built and is not started yet.
+pub(crate) struct Outrigger {
+    supervisor: Supervisor,
+    remote_write: Arc<RemoteWrite>,
+    engine: ScrapeEngine,
+    discovery: Arc<Discovery>,
+    server: Server,
+    reloads: mpsc::Receiver<ReloadRequest>,
+    reloader: Reloader,
+    state: Arc<AppState>,
+    grace: Duration,
+}
+
+/// Runs until a signal ends it.
+pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let loaded = load_config(&args.config, false)?;
+    refuse_or_warn(&loaded)?;
+    crate::process::prepare()?;
+    let grace = Duration::from_secs(args.shutdown_grace);
+    crate::process::runtime()?.block_on(async {
+        let signals = Signals::new().context("could not install signal handlers")?;
+        let outrigger = build(args.config.clone(), loaded.config, args.listen, grace).await?;
+        outrigger.spawn()?.until_shutdown(signals).await
+    })
+}
+
+/// Refuses what would change what is collected or sent, warns once of the rest.
+pub(crate) fn refuse_or_warn(loaded: &Loaded) -> anyhow::Result<()> {
+    let refused: Vec<String> =
+        loaded.notices.iter().filter(|n| n.severity == Severity::RefuseToRun).map(Notice::to_string).collect();
+    if !refused.is_empty() {
+        anyhow::bail!("the configuration asks for what Outrigger does not do yet:\n{}", refused.join("\n"));
+    }
+    for notice in &loaded.notices {
+        tracing::warn!(key = %notice.key, at = %notice.location, "not acted on: {}", notice.reason);
+    }
+    Ok(())
+}
+
+/// Builds all parts and binds the address; nothing runs yet.
+pub(crate) async fn build(
+    config_path: PathBuf,
+    config: Config,
+    listen: SocketAddr,
+    grace: Duration,
+) -> anyhow::Result<Outrigger> {
+    let clock: SharedClock = Arc::new(SystemClock);
+    let registry = Registry::new();
+    register_build_info(&registry);
+    let resolver = Resolver::new(ResolverOptions::default());
+    let supervisor = Supervisor::new();
+    let remote_write = Arc::new(RemoteWrite::new(
+        &config.remote_write,
+        &config.global.external_labels,
+        config.outrigger.limits.remote_write_queue_bytes,
+        RemoteWriteOptions {
+            clock: clock.clone(),
+            registry: registry.clone(),
+            resolver: resolver.clone(),
+            user_agent: USER_AGENT.to_owned(),
+            flush_deadline: grace.saturating_sub(SCRAPE_DRAIN).max(Duration::from_secs(1)),
+            log_period: LOG_PERIOD,
+        },
+    )?);
+    let engine = ScrapeEngine::new(EngineOptions {
+        clock: clock.clone(),
+        registry: registry.clone(),
+        resolver: resolver.clone(),
+        sink: remote_write.clone(),
+        user_agent: USER_AGENT.to_owned(),
+        offset_seed: offset_seed(&config.global.external_labels),
+        max_body_bytes: config.outrigger.limits.max_body_bytes,
+        body_budget_bytes: BODY_BUDGET_BYTES,
+        drain_deadline: SCRAPE_DRAIN,
+        log_period: LOG_PERIOD,
+    });
+    engine.apply_config(&config.scrape_configs)?;
+    let discovery = Arc::new(Discovery::new(DiscoveryOptions {
+        clock: clock.clone(),
+        registry: registry.clone(),
+        resolver,
+        sink: Arc::new(ToEngine(engine.clone())),
+        user_agent: API_SERVER_USER_AGENT.to_owned(),
+    }));
+    let server =
+        Server::bind(ServerConfig::new(listen)).await.context("could not start the web server")?;
+    tracing::info!(address = %server.address(), "listening");
+    let (reload_sender, reloads) = mpsc::channel(4);
+    let state = Arc::new(AppState::new(
+        clock,
+        registry,
+        supervisor.clone(),
+        engine.clone(),
+        remote_write.clone(),
+        discovery.clone(),
+        config_path.clone(),
+        reload_sender,
+    ));
+    let reloader = Reloader::new(
+        config_path,
+        config,
+        engine.clone(),
+        remote_write.clone(),
+        discovery.clone(),
+        state.clone(),
+    );
+    Ok(Outrigger { supervisor, remote_write, engine, discovery, server, reloads, reloader, state, grace })
+}
+
+/// All parts, running.
+pub(crate) struct Running {
+    supervisor: Supervisor,
+    grace: Duration,
+    reloads: mpsc::Receiver<ReloadRequest>,
+    reloader: Reloader,
+    address: SocketAddr,
+}
+
+impl Outrigger {
+    /// Starts everything: what delivers before what produces.
+    ///
+    /// # Errors
+    /// When discovery cannot run the configuration.
+    pub(crate) fn spawn(self) -> anyhow::Result<Running> {
+        let Self { supervisor, remote_write, engine, discovery, server, reloads, reloader, state, grace } = self;
+        let address = server.address();
+        let router = api::router(state);
+        supervisor.spawn("web server", Phase::Last, |stop| server.serve(router, stop));
+        supervisor.spawn("remote write", Phase::Drain, |stop| async move { remote_write.run(stop).await });
+        supervisor.spawn("scrape engine", Phase::Intake, |stop| async move { engine.run(stop).await });
+        reloader.start()?;
+        supervisor.spawn("discovery", Phase::Intake, |stop| async move {
+            stop.cancelled().await;
+            discovery.stop();
+        });
+        Ok(Running { supervisor, grace, reloads, reloader, address })
+    }
+}
+
+impl Running {
+    /// Where the page is.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves reloads until a signal or the failure of a part, then shuts down: intake first, then the queues are
+    /// emptied, the web server last.
+    pub(crate) async fn until_shutdown(mut self, mut signals: Signals) -> anyhow::Result<ExitCode> {
+        let failure = loop {
+            tokio::select! {
+                signal = signals.next() => match signal {
+                    Signal::Hangup => self.reloader.reload_and_log(),
+                    Signal::Terminate | Signal::Interrupt => {
+                        tracing::info!(?signal, "shutting down");
+                        break None;
+                    }
+                },
+                Some(request) = self.reloads.recv() => request.answer(self.reloader.reload()),
+                failure = self.supervisor.failed() => break Some(failure),
+            }
+        };
+        let force = async { drop(signals.shutdown().await) };
+        let report = self.supervisor.shutdown(self.grace, force).await;
+        if !report.aborted.is_empty() {
+            tracing::warn!(tasks = ?report.aborted, forced = report.forced, "ended before the work was done");
+        }
+        match failure {
+            Some(failure) => Err(failure.into()),
+            None => Ok(ExitCode::SUCCESS),
+        }
+    }
+}
+
+fn register_build_info(registry: &Registry) {
+    let labels = [("version", env!("CARGO_PKG_VERSION"))];
+    registry.gauge("outrigger_build_info", "1, with the version as a label.", &labels).set(1.0);
+}
+
+/// The same for every restart on this machine, another for a twin on another one (as Prometheus'
+/// `scrape/manager.go` derives it).
+fn offset_seed(external_labels: &Labels) -> u64 {
+    let name = rustix::system::uname();
+    let mut hash = Fnv1a::new();
+    hash.update(name.nodename().to_bytes());
+    hash.update(&external_labels.hash64().to_be_bytes());
+    hash.finish()
+}
+
+/// Reads, validates and checks a configuration for `run`.
+pub(crate) fn load_for_run(path: &Path) -> anyhow::Result<Config> {
+    let loaded = load_config(path, false)?;
+    refuse_or_warn(&loaded)?;
+    Ok(loaded.config)
+}

@@ -1,0 +1,207 @@
+//! What goes over the wire: content negotiation, lists, events and refusals.
+
+use bytes::Bytes;
+use outrigger_wire::kubernetes::{
+    INITIAL_EVENTS_END, ListMeta, ResourceKind, Status, WatchEventKind, encode_envelope, encode_list,
+    encode_watch_event,
+};
+use outrigger_wire::protobuf::{Field, Reader, Writer};
+
+use crate::api_server;
+use crate::store::{Change, ChangeKind, StoredObject};
+use crate::watch::WatchRequest;
+
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+const META_API_VERSION: &str = "meta.k8s.io/v1";
+
+/// What a client asked for in `Accept`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Representation {
+    /// The whole object.
+    Object,
+    /// `as=PartialObjectMetadata`.
+    Metadata,
+}
+
+impl Representation {
+    pub(crate) fn list_media_type(self) -> &'static str {
+        PROTOBUF
+    }
+
+    pub(crate) fn watch_media_type(self) -> &'static str {
+        "application/vnd.kubernetes.protobuf;stream=watch"
+    }
+
+    fn api_version(self, resource: ResourceKind) -> &'static str {
+        match self {
+            Representation::Object => resource.api_version(),
+            Representation::Metadata => META_API_VERSION,
+        }
+    }
+
+    fn kind(self, resource: ResourceKind) -> &'static str {
+        match self {
+            Representation::Object => resource.kind(),
+            Representation::Metadata => "PartialObjectMetadata",
+        }
+    }
+
+    fn content(self, object: &StoredObject) -> Bytes {
+        match self {
+            Representation::Object => object.raw.clone(),
+            Representation::Metadata => metadata_only(&object.raw),
+        }
+    }
+}
+
+/// The first media type of `accept` that this server has, or `None` (406).
+pub(crate) fn negotiate(accept: &str) -> Option<Representation> {
+    accept.split(',').find_map(|clause| {
+        let mut parts = clause.split(';').map(str::trim);
+        if parts.next() != Some(PROTOBUF) {
+            return None;
+        }
+        match parts.find_map(|part| part.strip_prefix("as=")) {
+            None => Some(Representation::Object),
+            Some("PartialObjectMetadata" | "PartialObjectMetadataList") => Some(Representation::Metadata),
+            Some(_) => None,
+        }
+    })
+}
+
+/// Fields that field selectors of a resource may name.
+pub(crate) fn selectable_fields(resource: ResourceKind) -> &'static [&'static str] {
+    match resource {
+        ResourceKind::Pod => &[
+            "metadata.name",
+            "metadata.namespace",
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.podIPs",
+            "status.nominatedNodeName",
+        ],
+        ResourceKind::Node => &["metadata.name", "spec.unschedulable"],
+        ResourceKind::Namespace => &["metadata.name", "status.phase"],
+        ResourceKind::Service => &["metadata.name", "metadata.namespace", "spec.clusterIP", "spec.type"],
+        ResourceKind::ReplicaSet => &["metadata.name", "metadata.namespace", "status.replicas"],
+        ResourceKind::Job => &["metadata.name", "metadata.namespace", "status.successful"],
+        ResourceKind::Endpoints
+        | ResourceKind::EndpointSlice
+        | ResourceKind::Ingress
+        | ResourceKind::CronJob => &["metadata.name", "metadata.namespace"],
+    }
+}
+
+/// A list response with its envelope.
+pub(crate) fn list<'a>(
+    resource: ResourceKind,
+    representation: Representation,
+    revision: u64,
+    continue_token: &str,
+    remaining: Option<usize>,
+    objects: impl Iterator<Item = &'a StoredObject>,
+) -> Bytes {
+    let meta = ListMeta {
+        resource_version: revision.to_string(),
+        continue_token: continue_token.to_owned(),
+        remaining: remaining.and_then(|n| i64::try_from(n).ok()),
+    };
+    let items: Vec<Bytes> = objects.map(|object| representation.content(object)).collect();
+    let mut message = Vec::new();
+    let kind = format!("{}List", representation.kind(resource));
+    let api_version = representation.api_version(resource);
+    encode_list(api_version, &kind, &meta, items.iter().map(|item| &item[..]), &mut message);
+    message.into()
+}
+
+/// The frame of a change as one stream sees it.
+pub(crate) fn event(request: &WatchRequest, kind: ChangeKind, change: &Change) -> Bytes {
+    let kind = match kind {
+        ChangeKind::Added => WatchEventKind::Added,
+        ChangeKind::Modified => WatchEventKind::Modified,
+        ChangeKind::Deleted => WatchEventKind::Deleted,
+    };
+    frame(request, kind, &request.representation.content(&change.object))
+}
+
+/// The frame of an object that was there when the stream began.
+pub(crate) fn initial_event(request: &WatchRequest, object: &StoredObject) -> Bytes {
+    frame(request, WatchEventKind::Added, &request.representation.content(object))
+}
+
+/// A bookmark; `initial_events_end` marks the one that ends a streamed list.
+pub(crate) fn bookmark(request: &WatchRequest, revision: u64, initial_events_end: bool) -> Bytes {
+    let mut object = Vec::new();
+    Writer::new(&mut object).message(1, |metadata| {
+        metadata.string(6, &revision.to_string());
+        if initial_events_end {
+            metadata.message(12, |entry| {
+                entry.string(1, INITIAL_EVENTS_END);
+                entry.string(2, "true");
+            });
+        }
+    });
+    frame(request, WatchEventKind::Bookmark, &object)
+}
+
+fn frame(request: &WatchRequest, kind: WatchEventKind, object: &[u8]) -> Bytes {
+    let representation = request.representation;
+    let mut frame = Vec::with_capacity(object.len() + 128);
+    let api_version = representation.api_version(request.resource);
+    encode_watch_event(kind, api_version, representation.kind(request.resource), object, &mut frame);
+    frame.into()
+}
+
+/// The ERROR event of a watch from a revision that is no longer in the log.
+pub(crate) fn expired_event(asked: u64, oldest: u64) -> Bytes {
+    let mut message = Vec::new();
+    expired_status(asked, oldest).encode(&mut message);
+    let mut frame = Vec::new();
+    encode_watch_event(WatchEventKind::Error, "v1", "Status", &message, &mut frame);
+    frame.into()
+}
+
+/// 410 `Expired`.
+pub(crate) fn expired_status(asked: u64, oldest: u64) -> Status {
+    api_server::status(410, "Expired", &format!("too old resource version: {asked} ({oldest})"))
+}
+
+/// A refusal in protobuf, with its envelope.
+pub(crate) fn status(status: &Status) -> Bytes {
+    let mut message = Vec::new();
+    status.encode(&mut message);
+    let mut body = Vec::new();
+    encode_envelope("v1", "Status", &message, &mut body);
+    body.into()
+}
+
+/// A refusal in JSON.
+pub(crate) fn status_json(status: &Status) -> Bytes {
+    let json = serde_json::json!({
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": status.status,
+        "message": status.message,
+        "reason": status.reason,
+        "code": status.code,
+    });
+    json.to_string().into()
+}
+
+/// The message reduced to its metadata, which is field 1 of every object.
+fn metadata_only(object: &[u8]) -> Bytes {
+    let mut reader = Reader::new(object);
+    let mut reduced = Vec::new();
+    while let Ok(Some((number, field))) = reader.next_field() {
+        if let (1, Field::Bytes(metadata)) = (number, field) {
+            Writer::new(&mut reduced).bytes(1, metadata);
+        }
+    }
+    reduced.into()
+}
