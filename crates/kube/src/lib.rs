@@ -1,1 +1,65 @@
 //! Credentials and the list/watch of a Kubernetes API server.
+//!
+//! [`Cluster::connect`] takes credentials as kubectl has them; [`Cluster::watch`] keeps a [`WatchSink`] equal to one
+//! resource of the cluster: a list once, then changes, resumed from the last event however often the connection
+//! breaks. All requests of a cluster share few HTTP/2 connections and one request budget.
+
+mod backoff;
+mod budget;
+mod cluster;
+mod credentials;
+mod driver;
+mod features;
+mod machine;
+mod namespaces;
+mod request;
+mod status;
+mod transport;
+
+pub use budget::RequestBudget;
+pub use cluster::{Cluster, ConnectOptions};
+pub use credentials::{ClusterConnection, ConnectError, CredentialsError, TlsError};
+pub use features::{ServerFeatures, ServerVersion};
+pub use machine::{ReconnectReason, RelistReason, WatchPhase, WatchPolicy};
+pub use outrigger_wire::kubernetes::ResourceKind;
+pub use request::RequestKind;
+pub use status::{RbacHint, RequestCount, WatchStatus};
+pub use transport::{OpenError, SendError};
+
+/// What happened to an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WatchChange {
+    /// It is new or has changed; the message is its state now.
+    Upsert,
+    /// It is gone; the message is its last state, or only its namespace and name.
+    Delete,
+}
+
+/// An object that a sink could not take over.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ObjectError(pub String);
+
+impl From<String> for ObjectError {
+    fn from(message: String) -> Self {
+        Self(message)
+    }
+}
+
+/// Receives one or more resources of a cluster. Calls for one resource come one after the other.
+pub trait WatchSink: Send + Sync + 'static {
+    /// A list starts. What it does not bring until [`commit_generation`](Self::commit_generation) is gone from the
+    /// cluster; until then the rows of the list before stay valid. May be called again before the commit: then the
+    /// list starts over.
+    fn begin_generation(&self, resource: ResourceKind);
+
+    /// One object. `object` is its protobuf message without envelope: the resource's kind, or
+    /// `PartialObjectMetadata` where [`ResourceKind::metadata_only`].
+    ///
+    /// # Errors
+    /// When this object cannot be taken over. It is counted and logged; the others are not affected.
+    fn apply(&self, resource: ResourceKind, change: WatchChange, object: &[u8]) -> Result<(), ObjectError>;
+
+    /// The list is whole.
+    fn commit_generation(&self, resource: ResourceKind);
+}
