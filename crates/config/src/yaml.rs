@@ -4,7 +4,7 @@
 //! aliases share their anchor's node and are limited as go-yaml limits them.
 
 mod build;
-mod escape;
+mod dialect;
 pub(crate) mod scalar;
 pub(crate) mod walk;
 

@@ -7,11 +7,11 @@ use std::rc::Rc;
 
 use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, Span, StrInput, StructureStyle};
 
-use super::escape::{first_unknown, without_escaped_quotes};
+use super::dialect::{Stop, first_unknown, rewrite};
 use super::scalar::{Scalar, Tag};
 use super::{Document, Entry, Expansion, MAX_BYTES, MAX_NODES, Mark, Node, SyntaxError, Value};
 
-/// Bytes parsed again, all passes together, for escapes that only libyaml knows.
+/// Bytes parsed again, all passes together, for what only libyaml reads.
 const REWRITE_BYTES: usize = 64 << 20;
 
 /// Parses the first document of `text`. Errors that leave the rest readable (duplicate keys) go to `report`.
@@ -19,12 +19,12 @@ pub(crate) fn parse(text: &str, report: &mut Vec<SyntaxError>) -> Result<Documen
     check_text(text)?;
     let mut text = Cow::Borrowed(text);
     let before = report.len();
-    // Each rewritten scalar costs another pass over the text.
+    // Each rewritten place costs another pass over the text.
     let mut passes = (REWRITE_BYTES / text.len().max(1)).clamp(1, 1_000);
     loop {
         let mut builder = Builder::new(&text, report);
         let parsed = builder.document();
-        let rewritten = builder.bad_escape.and_then(|quote| without_escaped_quotes(&text, quote));
+        let rewritten = builder.stop.and_then(|stop| rewrite(&text, stop));
         match rewritten {
             Some(rewritten) if passes > 0 => {
                 passes -= 1;
@@ -124,8 +124,8 @@ struct Builder<'input, 'report> {
     path: Vec<Segment>,
     /// Flow collections around the node being read.
     flow_depth: usize,
-    /// Where the scalar begins that the parser stopped at for an escape it does not know.
-    bad_escape: Option<usize>,
+    /// Where the parser stopped, if that may be for the sake of its dialect.
+    stop: Option<Stop>,
     report: &'report mut Vec<SyntaxError>,
 }
 
@@ -148,7 +148,7 @@ impl<'input, 'report> Builder<'input, 'report> {
             nodes: 0,
             path: Vec::new(),
             flow_depth: 0,
-            bad_escape: None,
+            stop: None,
             report,
         }
     }
@@ -207,9 +207,13 @@ impl<'input, 'report> Builder<'input, 'report> {
     fn scan_error(&mut self, error: &granit_parser::ScanError) -> SyntaxError {
         let mark = mark_of(*error.marker());
         let message = error.info();
-        if *error.kind() == ErrorKind::UnknownQuotedScalarEscape {
-            self.bad_escape = error.marker().byte_offset();
-            return self.escape_problem(error.marker().byte_offset().unwrap_or(0), mark);
+        match (error.kind(), error.marker().byte_offset()) {
+            (ErrorKind::UnknownQuotedScalarEscape, Some(quote)) => {
+                self.stop = Some(Stop::Escape(quote));
+                return self.escape_problem(quote, mark);
+            }
+            (ErrorKind::CommentNotSeparated, Some(at)) => self.stop = Some(Stop::Comment(at)),
+            _ => {}
         }
         match tab_in_indentation(self.text, mark.line).filter(|_| message.contains("tab")) {
             Some(tab) => self.problem(tab, message, "indent with spaces"),
@@ -260,6 +264,10 @@ impl<'input, 'report> Builder<'input, 'report> {
             }
             Event::Scalar(text, style, anchor, tag) => {
                 // The parser writes an absent value as "~".
+                if self.flow_depth > 0 && style == ScalarStyle::Plain && text.starts_with(':') {
+                    let message = "a value within [ ] or { } begins with a colon".to_owned();
+                    return Err(self.problem(mark, message, "quote it"));
+                }
                 if let Some(quote) = span.start.byte_offset().filter(|_| style == ScalarStyle::DoubleQuoted)
                     && first_unknown(self.text, quote).is_some()
                 {

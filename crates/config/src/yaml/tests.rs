@@ -71,6 +71,7 @@ fn reads_the_first_document_as_go_yaml_does() {
         ("%YAML 1.1\n---\na: 1\n", "{a:1 }"),
         ("a: 1\n...\n%YAML 1.1\n---\nb: 2\n", "{a:1 }"),
         ("a:\t1\n", "{a:1 }"),
+        ("a: ['b']#c\nd: \"e\"#f\ng: {}#h\n", "{a:[b ] d:e g:{} }"),
         ("a: \"x\\'y\\x41\"\nb: \"\\'\"\n", "{a:x'yA b:' }"),
         ("a: [1,\n\t2]\n", "{a:[1 2 ] }"),
     ] {

@@ -19,6 +19,9 @@ use crate::byte_size;
 use crate::error::{ConfigError, Location};
 use crate::suggest::nearest;
 
+/// Errors of one file that are listed.
+const MOST_ERRORS: usize = 1_000;
+
 /// Where errors of one file go.
 #[derive(Debug)]
 pub(crate) struct Report {
@@ -56,11 +59,21 @@ impl Report {
         self.errors.borrow().is_empty()
     }
 
-    /// All errors, in order of place.
+    /// All errors, in order of place; of more than a thousand the rest is only counted.
     pub(crate) fn into_errors(self) -> Vec<ConfigError> {
         let mut errors = self.errors.into_inner();
         errors.sort_by(|a, b| a.location.cmp(&b.location));
         errors.dedup();
+        let further = errors.len().saturating_sub(MOST_ERRORS);
+        if further > 0 {
+            errors.truncate(MOST_ERRORS);
+            errors.push(ConfigError {
+                location: Location { path: self.path, line: 0, column: 0 },
+                key: String::new(),
+                message: format!("{further} further errors are not listed"),
+                fix: String::new(),
+            });
+        }
         errors
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use proptest::prelude::*;
+
 use super::disk::{Memory, load_text, load_text_with};
 
 /// The errors of a text, one for each line.
@@ -263,4 +265,20 @@ fn a_large_file_loads() {
     }
     assert!(text.len() > 1_000_000, "{}", text.len());
     assert_eq!(load_text(&text).expect("valid").config.scrape_configs.len(), 2_500);
+}
+
+#[test]
+fn a_flood_of_errors_is_cut_off() {
+    let shown = errors(&format!("rule_files:\n{}", "- []\n".repeat(5_000)));
+    assert_eq!(shown.lines().count(), 1_001);
+    assert!(shown.ends_with("p.yml: 4000 further errors are not listed"), "{}", &shown[shown.len() - 100..]);
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_loaded_or_refused_with_errors(text in "([a-z_]{1,3}|global|scrape_configs|job_name|[:\\-?\\[\\]{},&*!|>'\"%@`#<]|<<|: |- |\\n|\\n  |\\n    | |\t|1|\\\\){0,60}") {
+        if let Err(errors) = load_text(&text) {
+            prop_assert!(!errors.0.is_empty());
+        }
+    }
 }

@@ -1,5 +1,5 @@
-//! Escapes in double quotes, where YAML 1.1 as libyaml reads it and YAML 1.2 differ: only the former knows `\'`, only
-//! the latter `\/`.
+//! Where YAML 1.1 as libyaml reads it and YAML 1.2 differ: in double quotes only the former knows the escape `\'` and
+//! only the latter `\/`; only the former lets a comment follow a quote or bracket at once.
 
 /// The escapes that libyaml knows, the line break included.
 const KNOWN: &str = "0abt\tnvfe \"'\\N_LPxuU\n\r";
@@ -23,8 +23,25 @@ pub(super) fn first_unknown(text: &str, quote: usize) -> Option<(usize, char)> {
     escapes(text, quote).find(|(_, escaped)| !KNOWN.contains(*escaped))
 }
 
-/// The text with `\'` in a scalar written so that every parser knows it; `None` when there is none.
-pub(super) fn without_escaped_quotes(text: &str, quote: usize) -> Option<String> {
+/// A place where the parser stopped at something that only libyaml reads.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Stop {
+    /// An unknown escape in the double-quoted scalar that begins here.
+    Escape(usize),
+    /// A comment that begins here, with nothing before it.
+    Comment(usize),
+}
+
+/// The text, rewritten so that it means the same to the parser; `None` when libyaml would stop there too.
+pub(super) fn rewrite(text: &str, stop: Stop) -> Option<String> {
+    match stop {
+        Stop::Escape(quote) => without_escaped_quotes(text, quote),
+        Stop::Comment(at) if text[at..].starts_with('#') => Some(format!("{} {}", &text[..at], &text[at..])),
+        Stop::Comment(_) => None,
+    }
+}
+
+fn without_escaped_quotes(text: &str, quote: usize) -> Option<String> {
     let mut rewritten = String::new();
     let mut copied = 0;
     for (at, _) in escapes(text, quote).filter(|(_, escaped)| *escaped == '\'') {
