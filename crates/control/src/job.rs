@@ -65,18 +65,9 @@ struct SourceTargets {
     failed: u32,
 }
 
-/// The result of replacing the targets of one source.
-#[derive(Debug, Default)]
-pub(crate) struct SourceUpdate {
-    /// The first target error, when the source had none before.
-    pub(crate) new_error: Option<TargetError>,
-    /// Whether anything that the page shows changed.
-    pub(crate) changed: bool,
-}
-
 /// What became of a discovered target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TargetState {
+pub(crate) enum TargetState {
     /// Scraped.
     Active,
     /// Dropped by relabelling.
@@ -103,9 +94,21 @@ pub(crate) enum Pick {
     Range { skip: usize, take: usize },
 }
 
+impl Located {
+    /// Number of targets that are meant.
+    pub(crate) fn len(&self) -> usize {
+        match &self.pick {
+            Pick::Ids(ids) => ids.len(),
+            Pick::Range { take, .. } => *take,
+        }
+    }
+}
+
 struct Window {
     offset: usize,
     limit: usize,
+    /// Beyond this number, targets are neither counted nor listed.
+    most: usize,
     total: usize,
     located: Vec<Located>,
 }
@@ -113,6 +116,7 @@ struct Window {
 impl Window {
     /// The part of the next `count` targets that lies in the window.
     fn next(&mut self, count: usize) -> (usize, usize) {
+        let count = count.min(self.most - self.total);
         let start = self.total;
         self.total += count;
         let skip = self.offset.saturating_sub(start).min(count);
@@ -206,14 +210,15 @@ impl JobTargets {
         }
     }
 
-    /// Replaces the targets of one source; an empty `targets` removes it.
+    /// Replaces the targets of one source; an empty `targets` removes it. Gives the first target error when the
+    /// source had none before.
     pub(crate) fn update(
         &mut self,
         provider: ProviderIndex,
         source: &str,
         group: &Labels,
         targets: &[Labels],
-    ) -> SourceUpdate {
+    ) -> Option<TargetError> {
         let mut next = SourceTargets::default();
         let mut kept = Vec::with_capacity(targets.len());
         let mut first_error = None;
@@ -243,13 +248,10 @@ impl JobTargets {
             sources.insert(source.into(), next);
             None
         };
-        let had_error = previous.as_ref().is_some_and(|previous| previous.failed > 0);
-        let changed = match &previous {
-            None => !is_empty,
-            Some(previous) => self.providers[provider].sources.get(source) != Some(previous),
-        };
-        self.forget(previous.unwrap_or_default());
-        SourceUpdate { new_error: first_error.filter(|_| !had_error), changed }
+        let previous = previous.unwrap_or_default();
+        let had_error = previous.failed > 0;
+        self.forget(previous);
+        first_error.filter(|_| !had_error)
     }
 
     /// Sources that the provider has targets for, in order.
@@ -261,7 +263,7 @@ impl JobTargets {
     pub(crate) fn flush(&mut self) -> Vec<TargetDelta> {
         let mut added = Vec::new();
         let mut removed = Vec::new();
-        for (id, before) in self.touched.drain() {
+        for (id, before) in std::mem::take(&mut self.touched) {
             match (before, self.active.get(&id)) {
                 (None, Some(active)) => added.push(Arc::clone(&active.target)),
                 (Some(_), None) => removed.push(id),
@@ -288,11 +290,6 @@ impl JobTargets {
         deltas
     }
 
-    /// Every target that is active now, in no order.
-    pub(crate) fn active(&self) -> impl Iterator<Item = &Arc<ScrapeTarget>> {
-        self.active.values().map(|active| &active.target)
-    }
-
     /// The active target of this id.
     pub(crate) fn target(&self, id: TargetId) -> Option<&Arc<ScrapeTarget>> {
         self.active.get(&id).map(|active| &active.target)
@@ -300,8 +297,19 @@ impl JobTargets {
 
     /// Where the targets in one state stand: a window of `limit` of them after the first `offset`, in order of
     /// provider and source, and how many there are in all. A target of several sources is listed once.
-    pub(crate) fn window(&self, state: TargetState, offset: usize, limit: usize) -> (usize, Vec<Located>) {
-        let mut window = Window { offset, limit, total: 0, located: Vec::new() };
+    /// `filter` is asked for active targets only; of dropped ones there are at most `keep_dropped_targets`.
+    pub(crate) fn window(
+        &self,
+        state: TargetState,
+        offset: usize,
+        limit: usize,
+        filter: &dyn Fn(&ScrapeTarget) -> bool,
+    ) -> (usize, Vec<Located>) {
+        let most = match (state, self.config().keep_dropped_targets) {
+            (TargetState::Active | TargetState::Failed, _) | (_, 0) => usize::MAX,
+            (TargetState::Dropped, most) => usize::try_from(most).unwrap_or(usize::MAX),
+        };
+        let mut window = Window { offset, limit, most, total: 0, located: Vec::new() };
         let mut seen = HashSet::new();
         for (provider, targets) in self.providers.iter().enumerate() {
             for (source, targets) in &targets.sources {
@@ -319,11 +327,22 @@ impl JobTargets {
                 }
             }
             if state == TargetState::Active {
-                let ids = targets.inherited.iter().filter(|id| seen.insert(**id)).copied().collect();
-                window.put_ids(provider, "", ids);
+                let ids = targets.inherited.iter().filter(|id| self.is_listed(**id, filter, &mut seen));
+                window.put_ids(provider, "", ids.copied().collect());
             }
         }
         (window.total, window.located)
+    }
+
+    /// Whether a target is to be listed where it was come across; one with several references only the first time.
+    fn is_listed(
+        &self,
+        id: TargetId,
+        filter: &dyn Fn(&ScrapeTarget) -> bool,
+        seen: &mut HashSet<TargetId>,
+    ) -> bool {
+        let Some(active) = self.active.get(&id) else { return false };
+        filter(&active.target) && (active.references == 1 || seen.insert(id))
     }
 
     /// Every target is gone, for a job that is no longer configured.

@@ -14,12 +14,14 @@ mod pod;
 mod selection;
 mod service;
 
+use std::collections::BTreeSet;
+
 use outrigger_config::prometheus::{AttachMetadata, KubernetesSd, Role};
 use outrigger_mirror::{Mirror, RowId};
 use outrigger_model::labels::Labels;
 use outrigger_wire::kubernetes::ResourceKind;
 
-pub(crate) use impact::{ChangeSet, Touched};
+pub(crate) use impact::ChangeSet;
 use meta_labels::MetaLabels;
 use selection::Selection;
 pub use selection::UnsupportedField;
@@ -85,6 +87,11 @@ impl RoleView {
             }
         }
         resources
+    }
+
+    /// The namespaces that the view is confined to; `None` is all of them.
+    pub(crate) fn namespaces(&self) -> Option<BTreeSet<String>> {
+        self.selection.namespaces().map(|namespaces| namespaces.iter().map(|name| name.to_string()).collect())
     }
 
     /// The resource whose objects are the sources.

@@ -1,5 +1,28 @@
 //! Discovery: from the mirror, files and HTTP to scrape targets.
+//!
+//! [`Discovery::apply`] takes a configuration, at start and on reload alike. Each cluster is watched once, whatever
+//! the number of jobs, roles and selectors: a [`kubernetes`] view of each `kubernetes_sd_configs` entry is evaluated
+//! over its mirror, and a change computes only the sources it touches. Every job counts its targets by reference and
+//! tells a [`TargetSink`] what appeared and what is gone; an identical result tells nothing. What stands behind a
+//! target (its labels before relabelling) is not kept but computed again when a page asks for it.
 
+mod cluster;
+mod discovery;
+mod file_sd;
+mod group_store;
+mod http_sd;
 mod job;
 mod kubernetes;
+mod live_job;
+mod pass;
 pub mod populate;
+mod reporter;
+mod self_metrics;
+mod snapshot;
+
+pub use discovery::{ApplyError, ApplyErrors, Discovery, DiscoveryOptions};
+pub use job::Counts;
+pub use kubernetes::UnsupportedField;
+pub use live_job::TargetSink;
+pub use outrigger_kube::{RequestCount, WatchStatus};
+pub use snapshot::{ActiveTarget, ClusterSnapshot, InactiveTarget, JobSnapshot, ProviderSnapshot, Window};

@@ -11,6 +11,8 @@ use outrigger_model::target::{ScrapeTarget, TargetId};
 
 /// Where a target listens.
 pub(crate) const ADDRESS_LABEL: &str = "__address__";
+/// Path of a Unix socket that is dialled instead of the address.
+const UNIX_SOCKET_LABEL: &str = "__unix_socket__";
 const SCHEME_LABEL: &str = "__scheme__";
 const METRICS_PATH_LABEL: &str = "__metrics_path__";
 const INTERVAL_LABEL: &str = "__scrape_interval__";
@@ -67,6 +69,9 @@ pub enum TargetError {
         /// `__scrape_interval__`.
         interval: String,
     },
+    /// `__unix_socket__` with another scheme than `http`.
+    #[error("scheme {0:?} over a unix socket: only http is spoken there")]
+    UnixSocketScheme(String),
     /// One of the histogram labels is not a boolean.
     #[error("error parsing {what}: {value:?} is not true or false")]
     NotABoolean {
@@ -183,6 +188,10 @@ impl Populator {
                 interval: interval_text.to_owned(),
             });
         }
+        let scheme = self.builder.get(SCHEME_LABEL);
+        if self.builder.contains(UNIX_SOCKET_LABEL) && scheme != "http" {
+            return Err(TargetError::UnixSocketScheme(scheme.to_owned()));
+        }
         for (name, what) in BOOLEAN_LABELS {
             let value = self.builder.get(name);
             if !value.is_empty() && !is_go_bool(value) {
@@ -227,18 +236,24 @@ fn target_id(builder: &LabelsBuilder, url: &str) -> TargetId {
     TargetId(hash.finish())
 }
 
-/// The URL that is scraped, written as Go's `url.URL.String` writes it.
+/// The URL that is scraped, written as Go's `url.URL.String` writes it; with `__unix_socket__`, one of the scheme
+/// `http+unix` whose host is the socket.
 ///
 /// A `__param_<name>` label replaces the first value of that parameter; further values stay.
 fn target_url(labels: &LabelsBuilder, params: &[(String, Vec<String>)]) -> String {
     let mut url = String::with_capacity(64);
-    let scheme = labels.get(SCHEME_LABEL);
-    if !scheme.is_empty() {
-        url.push_str(scheme);
-        url.push(':');
+    let (scheme, socket) = (labels.get(SCHEME_LABEL), labels.get(UNIX_SOCKET_LABEL));
+    if socket.is_empty() {
+        if !scheme.is_empty() {
+            url.push_str(scheme);
+            url.push(':');
+        }
+        url.push_str("//");
+        escape(labels.get(ADDRESS_LABEL), HOST_UNESCAPED, &mut url);
+    } else {
+        url.push_str("http+unix://");
+        escape(socket, QUERY_UNESCAPED, &mut url);
     }
-    url.push_str("//");
-    escape(labels.get(ADDRESS_LABEL), HOST_UNESCAPED, &mut url);
     let path = labels.get(METRICS_PATH_LABEL);
     if !path.is_empty() && !path.starts_with('/') {
         url.push('/');

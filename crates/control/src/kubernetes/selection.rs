@@ -18,7 +18,7 @@ pub struct UnsupportedField {
 
 /// The fields that the API server selects objects of a role by
 /// (`pkg/apis/core/v1/conversion.go`; `metadata.name` and `metadata.namespace` for every resource).
-pub fn supported_fields(role: Role) -> &'static [&'static str] {
+fn supported_fields(role: Role) -> &'static [&'static str] {
     match role {
         Role::Node => &["metadata.name", "spec.unschedulable"],
         Role::Pod => &[
@@ -78,6 +78,11 @@ impl Selection {
             endpoint_slice: selector(Role::EndpointSlice)?,
             ingress: selector(Role::Ingress)?,
         })
+    }
+
+    /// The namespaces that are looked at; `None` is all of them.
+    pub(super) fn namespaces(&self) -> Option<&BTreeSet<Box<str>>> {
+        self.namespaces.as_ref()
     }
 
     /// Whether objects of this namespace are sources.

@@ -163,6 +163,17 @@ fn the_url_is_written_as_go_writes_it() {
 }
 
 #[test]
+fn a_unix_socket_takes_the_place_of_the_address_in_the_url() {
+    let mut config = job();
+    config.scheme = "http".to_owned();
+    let target = kept(config, &[("__address__", "app:80"), ("__unix_socket__", "/run/app.sock")]);
+    assert_eq!(target.url, "http+unix://%2Frun%2Fapp.sock/metrics");
+    assert_eq!(target.labels.get("instance"), Some("app:80"));
+    let refused = populate(job(), &[("__address__", "app:80"), ("__unix_socket__", "/run/app.sock")]).0;
+    assert_eq!(refused, Populated::Error(TargetError::UnixSocketScheme("https".to_owned())));
+}
+
+#[test]
 fn identity_covers_reserved_labels_and_the_url_but_not_meta_labels() {
     let id = |target: &[(&str, &str)]| kept(job(), target).id;
     let plain = id(&[("__address__", "a:1")]);

@@ -1,0 +1,278 @@
+//! One cluster as discovery sees it: its mirror, its watches, and the jobs that find targets in it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use outrigger_kube::{Cluster, ClusterConnection, ConnectOptions, ObjectError, WatchChange, WatchSink};
+use outrigger_mirror::{Change, Mirror};
+use outrigger_model::fault::chain;
+use outrigger_rt::metrics::Registry;
+use outrigger_wire::kubernetes::ResourceKind;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::job::ProviderIndex;
+use crate::kubernetes::RoleView;
+use crate::live_job::{LiveJob, Provider};
+use crate::pass::{Pass, Subscription};
+use crate::reporter::{ErrorReason, Reporter};
+
+/// Changes that come within this time are worked on together.
+const BATCH: Duration = Duration::from_millis(50);
+/// Longest pause after a pass, however long that took: a created pod is a target within a second.
+const MAX_PAUSE: Duration = Duration::from_millis(400);
+/// Pauses between attempts to load credentials.
+const CONNECT_RETRY: [Duration; 5] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(30),
+];
+
+const N_RESOURCES: usize = ResourceKind::ALL.len();
+
+/// A cluster's mirror and the jobs over it.
+pub(crate) struct ClusterRuntime {
+    name: String,
+    pub(crate) mirror: RwLock<Mirror>,
+    /// By resource: whether the running watch has listed it completely.
+    synced: [AtomicBool; N_RESOURCES],
+    wake: Notify,
+    /// Jobs that are to be served from the next pass on.
+    incoming: Mutex<Vec<(Weak<LiveJob>, ProviderIndex)>>,
+    link: Mutex<Link>,
+    changes: AtomicU64,
+    reporter: Arc<Reporter>,
+}
+
+/// The connection, as far as there is one.
+#[derive(Default)]
+struct Link {
+    cluster: Option<Cluster>,
+    error: Option<String>,
+}
+
+impl ClusterRuntime {
+    pub(crate) fn new(name: String, reporter: Arc<Reporter>) -> Self {
+        Self {
+            name,
+            mirror: RwLock::new(Mirror::new()),
+            synced: Default::default(),
+            wake: Notify::new(),
+            incoming: Mutex::default(),
+            link: Mutex::default(),
+            changes: AtomicU64::new(0),
+            reporter,
+        }
+    }
+
+    /// Name in metrics and on the page.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The connection, once credentials are loaded.
+    pub(crate) fn cluster(&self) -> Option<Cluster> {
+        self.link.lock().cluster.clone()
+    }
+
+    /// Why credentials could not be loaded.
+    pub(crate) fn error(&self) -> Option<String> {
+        self.link.lock().error.clone()
+    }
+
+    /// Objects that changed since the start.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_changes(&self, changes: usize) {
+        self.changes.fetch_add(changes as u64, Ordering::Relaxed);
+    }
+
+    /// Whether the resource is completely in the mirror.
+    pub(crate) fn is_synced(&self, resource: ResourceKind) -> bool {
+        self.synced[resource.index()].load(Ordering::Acquire)
+    }
+
+    /// Serves a Kubernetes provider of a job from the next pass on, until the job is gone.
+    pub(crate) fn subscribe(&self, job: &Arc<LiveJob>, provider: ProviderIndex) {
+        self.incoming.lock().push((Arc::downgrade(job), provider));
+        self.wake.notify_one();
+    }
+
+    /// Has dead subscriptions and what only they watched dropped.
+    pub(crate) fn review(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Connects, watches what the jobs need, and keeps their targets up to date. Never ends.
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        connection: ClusterConnection,
+        options: ConnectOptions,
+        registry: Registry,
+    ) {
+        let cluster = self.connect(connection, options).await;
+        cluster.register(&registry);
+        tracing::info!(cluster = self.name, server = cluster.server(), "watching cluster");
+        let own_namespace = cluster.default_namespace();
+        let mut watches = Watches { cluster: cluster.clone(), running: HashMap::new() };
+        self.link.lock().cluster = Some(cluster);
+        let mut pass = Pass::default();
+        loop {
+            self.wake.notified().await;
+            let started = Instant::now();
+            pass.retain_live();
+            self.admit(&mut pass, &own_namespace);
+            watches.adjust(&self, &pass);
+            let runtime = Arc::clone(&self);
+            let worked = tokio::task::spawn_blocking(move || {
+                pass.run(&runtime);
+                pass
+            });
+            let Ok(returned) = worked.await else { return };
+            pass = returned;
+            tokio::time::sleep(started.elapsed().clamp(BATCH, MAX_PAUSE)).await;
+        }
+    }
+
+    async fn connect(&self, connection: ClusterConnection, options: ConnectOptions) -> Cluster {
+        for attempt in 0.. {
+            match Cluster::connect(connection.clone(), options.clone()).await {
+                Ok(cluster) => {
+                    self.link.lock().error = None;
+                    return cluster;
+                }
+                Err(error) => {
+                    let text = chain(&error);
+                    self.reporter.error(ErrorReason::Cluster, &self.name, |suppressed| {
+                        tracing::error!(
+                            cluster = self.name,
+                            error = text,
+                            suppressed,
+                            "cannot connect to the cluster"
+                        );
+                    });
+                    self.link.lock().error = Some(text);
+                }
+            }
+            tokio::time::sleep(CONNECT_RETRY[attempt.min(CONNECT_RETRY.len() - 1)]).await;
+        }
+        unreachable!("the loop above has no end")
+    }
+
+    /// Turns what was subscribed into views that the pass serves.
+    fn admit(&self, pass: &mut Pass, own_namespace: &str) {
+        for (weak, provider) in std::mem::take(&mut *self.incoming.lock()) {
+            let Some(job) = weak.upgrade() else { continue };
+            let Some(Provider::Kubernetes(kubernetes)) = job.providers.get(provider) else { continue };
+            match RoleView::new(&kubernetes.sd, Some(own_namespace)) {
+                Ok(view) => {
+                    let view = Arc::clone(kubernetes.view.get_or_init(|| Arc::new(view)));
+                    pass.subscriptions.push(Subscription { job: weak, provider, view, ready: false });
+                }
+                Err(error) => {
+                    let job = &*job.config().job_name;
+                    tracing::error!(job, error = chain(&error), "a kubernetes_sd_config cannot be used");
+                }
+            }
+        }
+    }
+
+    /// Forgets a resource that nobody needs any more.
+    fn clear(&self, resource: ResourceKind) {
+        self.synced[resource.index()].store(false, Ordering::Release);
+        let mut mirror = self.mirror.write();
+        mirror.begin_generation(resource);
+        mirror.commit_generation(resource);
+    }
+}
+
+impl WatchSink for ClusterRuntime {
+    fn begin_generation(&self, resource: ResourceKind) {
+        self.mirror.write().begin_generation(resource);
+    }
+
+    fn apply(&self, resource: ResourceKind, change: WatchChange, object: &[u8]) -> Result<(), ObjectError> {
+        let change = match change {
+            WatchChange::Upsert => Change::Upsert,
+            WatchChange::Delete => Change::Delete,
+        };
+        let applied = self.mirror.write().apply(resource, change, object);
+        self.wake.notify_one();
+        applied.map_err(|error| {
+            let text = chain(&error);
+            // The watch logs it; here it only counts.
+            self.reporter.error(ErrorReason::Object, &self.name, |_| {});
+            ObjectError(text)
+        })
+    }
+
+    fn commit_generation(&self, resource: ResourceKind) {
+        self.mirror.write().commit_generation(resource);
+        self.synced[resource.index()].store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+}
+
+/// The running watches of a cluster: one for each resource that some job needs.
+struct Watches {
+    cluster: Cluster,
+    running: HashMap<ResourceKind, RunningWatch>,
+}
+
+struct RunningWatch {
+    /// Namespaces that would be watched one by one if the whole cluster is forbidden.
+    namespaces: Vec<String>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Watches {
+    /// Starts and stops watches so that exactly what the subscriptions need is watched.
+    fn adjust(&mut self, runtime: &Arc<ClusterRuntime>, pass: &Pass) {
+        let mut needed: HashMap<ResourceKind, Option<BTreeSet<String>>> = HashMap::new();
+        for subscription in &pass.subscriptions {
+            for resource in subscription.view.resources() {
+                let wanted = subscription.view.namespaces();
+                needed
+                    .entry(resource)
+                    .and_modify(|namespaces| match (namespaces.as_mut(), &wanted) {
+                        (Some(namespaces), Some(wanted)) => namespaces.extend(wanted.iter().cloned()),
+                        _ => *namespaces = None,
+                    })
+                    .or_insert(wanted);
+            }
+        }
+        self.running.retain(|resource, _| {
+            let keep = needed.contains_key(resource);
+            if !keep {
+                runtime.clear(*resource);
+            }
+            keep
+        });
+        for (resource, namespaces) in needed {
+            let namespaces: Vec<String> = namespaces.into_iter().flatten().collect();
+            let split =
+                || self.cluster.statuses().iter().any(|s| s.resource == resource && s.namespace.is_some());
+            let keep = self.running.get(&resource).is_some_and(|running| {
+                running.namespaces == namespaces || (runtime.is_synced(resource) && !split())
+            });
+            if !keep {
+                self.start(runtime, resource, namespaces);
+            }
+        }
+    }
+
+    fn start(&mut self, runtime: &Arc<ClusterRuntime>, resource: ResourceKind, namespaces: Vec<String>) {
+        self.running.remove(&resource);
+        let sink: Arc<dyn WatchSink> = Arc::<ClusterRuntime>::clone(runtime);
+        let task = tokio::spawn(self.cluster.watch_within(resource, namespaces.clone(), sink));
+        self.running.insert(resource, RunningWatch { namespaces, _task: AbortOnDropHandle::new(task) });
+    }
+}
