@@ -3,9 +3,11 @@
 //! Only the first document counts. Duplicate keys are errors, `<<` merges in the order in which keys stand,
 //! aliases share their anchor's node and are limited as go-yaml limits them.
 
+mod base64;
 mod build;
 mod dialect;
 pub(crate) mod scalar;
+mod text;
 pub(crate) mod walk;
 
 use std::rc::Rc;

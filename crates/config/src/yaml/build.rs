@@ -7,8 +7,10 @@ use std::rc::Rc;
 
 use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, Span, StrInput, StructureStyle};
 
+use super::base64::decode_base64;
 use super::dialect::{Stop, first_unknown, rewrite};
 use super::scalar::{Scalar, Tag};
+use super::text::{check_directives, check_text, tab_in_indentation};
 use super::{Document, Entry, Expansion, MAX_BYTES, MAX_NODES, Mark, Node, SyntaxError, Value};
 
 /// Bytes parsed again, all passes together, for what only libyaml reads.
@@ -36,82 +38,9 @@ pub(crate) fn parse(text: &str, report: &mut Vec<SyntaxError>) -> Result<Documen
     }
 }
 
-/// What libyaml's reader refuses before it looks at the grammar.
-fn check_text(text: &str) -> Result<(), SyntaxError> {
-    if text.len() > MAX_BYTES {
-        let message = format!("the file has {} bytes, more than the limit of {MAX_BYTES}", text.len());
-        return Err(SyntaxError {
-            mark: None,
-            key: String::new(),
-            message,
-            fix: "split it with scrape_config_files or file_sd_configs",
-        });
-    }
-    let mut mark = Mark { line: 1, column: 1 };
-    for (i, character) in text.chars().enumerate() {
-        let printable = match character {
-            '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{d7ff}' => true,
-            '\u{feff}' => i == 0,
-            '\u{e000}'..='\u{fffd}' | '\u{10000}'.. => true,
-            _ => false,
-        };
-        if !printable {
-            let message = format!("the control character U+{:04X} is not allowed", u32::from(character));
-            return Err(SyntaxError {
-                mark: Some(mark),
-                key: String::new(),
-                message,
-                fix: "remove it, or write it as an escape in double quotes",
-            });
-        }
-        match character {
-            '\n' => mark = Mark { line: mark.line + 1, column: 1 },
-            _ => mark.column += 1,
-        }
-    }
-    Ok(())
-}
-
 fn mark_of(marker: Marker) -> Mark {
     let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
     Mark { line: number(marker.line()), column: number(marker.col()).saturating_add(1) }
-}
-
-/// The first tab within the indentation of a line, from line `from` on.
-fn tab_in_indentation(text: &str, from: u32) -> Option<Mark> {
-    let lines = (1..).zip(text.lines()).skip_while(|(number, _)| *number < from);
-    let tab = |(line, content): (u32, &str)| {
-        let column =
-            content.find(|character| character != ' ').filter(|at| content[*at..].starts_with('\t'))?;
-        Some(Mark { line, column: u32::try_from(column).unwrap_or(u32::MAX - 1) + 1 })
-    };
-    lines.filter_map(tab).next()
-}
-
-/// A line that begins with `%` before a document must be one of YAML's two directives.
-fn check_directives(text: &str, from: usize) -> Result<(), SyntaxError> {
-    let line_start = text[..from].rfind('\n').map_or(0, |newline| newline + 1);
-    let start = if text[line_start..from].trim().is_empty() { line_start } else { from };
-    let first_line = text[..start].matches('\n').count();
-    for (i, line) in text[start..].lines().enumerate() {
-        let line = line.trim_start_matches('\u{feff}');
-        let directive =
-            |name: &str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '\t']));
-        let known = directive("%YAML") || directive("%TAG");
-        if line.starts_with('%') && !known && (i > 0 || start == line_start) {
-            let line = u32::try_from(first_line + i + 1).unwrap_or(u32::MAX);
-            return Err(SyntaxError {
-                mark: Some(Mark { line, column: 1 }),
-                key: String::new(),
-                message: "a line cannot begin with %".to_owned(),
-                fix: "quote the text",
-            });
-        }
-        if !(known || line.trim().is_empty() || line.trim_start().starts_with('#')) {
-            break;
-        }
-    }
-    Ok(())
 }
 
 struct Builder<'input, 'report> {
@@ -493,40 +422,6 @@ fn allowed_alias_ratio(nodes: u64) -> f64 {
 }
 
 const CORE_TAGS: &str = "tag:yaml.org,2002:";
-
-/// Standard base64 with padding; line breaks are skipped.
-fn decode_base64(text: &str) -> Option<Vec<u8>> {
-    let characters: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
-    if !characters.len().is_multiple_of(4) {
-        return None;
-    }
-    let mut bytes = Vec::with_capacity(characters.len() / 4 * 3);
-    let groups = characters.len() / 4;
-    for (i, group) in characters.chunks(4).enumerate() {
-        let padding = group.iter().rev().take_while(|byte| **byte == b'=').count();
-        if padding > 2 || (padding > 0 && i + 1 < groups) {
-            return None;
-        }
-        let mut bits: u32 = 0;
-        for byte in &group[..4 - padding] {
-            bits = bits << 6 | u32::from(sextet(*byte)?);
-        }
-        bits <<= 6 * padding;
-        bytes.extend(&bits.to_be_bytes()[1..4 - padding]);
-    }
-    Some(bytes)
-}
-
-fn sextet(byte: u8) -> Option<u8> {
-    match byte {
-        b'A'..=b'Z' => Some(byte - b'A'),
-        b'a'..=b'z' => Some(byte - b'a' + 26),
-        b'0'..=b'9' => Some(byte - b'0' + 52),
-        b'+' => Some(62),
-        b'/' => Some(63),
-        _ => None,
-    }
-}
 
 fn tag_of(tag: Option<&granit_parser::Tag>) -> Tag {
     let Some(tag) = tag else { return Tag::None };
