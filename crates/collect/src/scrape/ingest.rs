@@ -299,3 +299,140 @@ impl Run<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use outrigger_model::labels::Labels;
+    use outrigger_model::names::NameValidation;
+    use outrigger_model::sample::is_stale_nan;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::scrape::relabel_sample::LabelLimits;
+
+    /// What a target does at one tick.
+    #[derive(Debug, Clone)]
+    enum Tick {
+        /// Exposes these series, in this order, some twice, some in another spelling.
+        Body(Vec<(u8, bool)>),
+        /// The body breaks off after these.
+        Broken(Vec<(u8, bool)>),
+        Unreachable,
+    }
+
+    fn ticks() -> impl Strategy<Value = Vec<Tick>> {
+        let series = || prop::collection::vec((0u8..12, any::<bool>()), 0..16);
+        let tick = prop_oneof![
+            6 => series().prop_map(Tick::Body),
+            1 => series().prop_map(Tick::Broken),
+            1 => Just(Tick::Unreachable),
+        ];
+        prop::collection::vec(tick, 1..30)
+    }
+
+    fn body(series: &[(u8, bool)], end: &str) -> String {
+        let line = |(series, other): &(u8, bool)| {
+            if *other {
+                format!("m{{ x=\"1\", s=\"{series}\" }} 1\n")
+            } else {
+                format!("m{{s=\"{series}\",x=\"1\"}} 1\n")
+            }
+        };
+        series.iter().map(line).chain([end.to_owned()]).collect()
+    }
+
+    fn name(series: &Series) -> String {
+        series.labels().get("s").unwrap_or_default().to_owned()
+    }
+
+    proptest! {
+        /// Against a set of names: each exposed series has one sample, each that vanished one marker, a failed
+        /// scrape is an empty one, and what is not exposed is forgotten in the end.
+        #[test]
+        fn samples_and_stale_markers_follow_what_is_exposed(ticks in ticks()) {
+            let target_labels = Labels::from_pairs([("job", "j")]);
+            let rules = SampleRules {
+                labels: LabelRules {
+                    target_labels: &target_labels,
+                    honor_labels: false,
+                    metric_relabel: &[],
+                    validation: NameValidation::Utf8,
+                    limits: LabelLimits::default(),
+                },
+                honor_timestamps: true,
+                track_timestamps_staleness: false,
+                sample_limit: 0,
+            };
+            let mut cache = SeriesCache::new();
+            let mut metadata = MetadataWatch::default();
+            let mut alive: BTreeSet<String> = BTreeSet::new();
+            for (at, tick) in ticks.iter().enumerate() {
+                let time = Timestamp::from_millis(at as i64 * 1_000);
+                let times = ScrapeTimes { scrape: time, now: time };
+                let (exposed, ingested) = match tick {
+                    Tick::Body(series) => {
+                        let body = body(series, "");
+                        (&series[..], ingest(body.as_bytes(), &mut cache, &mut metadata, &rules, times))
+                    }
+                    Tick::Broken(series) => {
+                        let body = body(series, "m{{\n");
+                        let ingested = ingest(body.as_bytes(), &mut cache, &mut metadata, &rules, times);
+                        prop_assert!(ingested.error.is_some());
+                        (&[][..], ingested)
+                    }
+                    Tick::Unreachable => (&[][..], ingest_nothing(&mut cache, time)),
+                };
+                let now: BTreeSet<String> = exposed.iter().map(|(series, _)| series.to_string()).collect();
+                let mut found: BTreeMap<(String, bool), usize> = BTreeMap::new();
+                for (series, sample) in &ingested.samples {
+                    prop_assert_eq!(sample.timestamp, time);
+                    *found.entry((name(series), is_stale_nan(sample.value))).or_default() += 1;
+                }
+                let samples = now.iter().map(|series| ((series.clone(), false), 1));
+                let markers = alive.difference(&now).map(|series| ((series.clone(), true), 1));
+                prop_assert_eq!(found, samples.chain(markers).collect::<BTreeMap<_, _>>());
+                prop_assert_eq!(ingested.appeared.len(), now.difference(&alive).count());
+                if matches!(tick, Tick::Body(series) if !series.is_empty()) {
+                    prop_assert_eq!(ingested.counts.scraped, exposed.len());
+                    prop_assert_eq!(ingested.drops.duplicate, exposed.len() - now.len());
+                    prop_assert_eq!(cache.series_count(), now.len(), "what is not exposed is forgotten");
+                }
+                alive = now;
+            }
+            let live: Vec<u64> = cache.live_hashes().collect();
+            prop_assert_eq!(live.len(), alive.len());
+        }
+    }
+
+    #[test]
+    fn series_that_vary_from_one_failing_scrape_to_the_next_do_not_grow_the_cache() {
+        let target_labels = Labels::empty();
+        let rules = SampleRules {
+            labels: LabelRules {
+                target_labels: &target_labels,
+                honor_labels: false,
+                metric_relabel: &[],
+                validation: NameValidation::Utf8,
+                limits: LabelLimits::default(),
+            },
+            honor_timestamps: true,
+            track_timestamps_staleness: false,
+            sample_limit: 0,
+        };
+        let (mut cache, mut metadata) = (SeriesCache::new(), MetadataWatch::default());
+        let mut flushes = 0;
+        for scrape in 0..500 {
+            let lines: String = (0..10).map(|i| format!("m{{a=\"{scrape}\",b=\"{i}\"}} 1\n")).collect();
+            let time = Timestamp::from_millis(scrape);
+            let times = ScrapeTimes { scrape: time, now: time };
+            let body = format!("{lines}m{{{{\n");
+            let ingested = ingest(body.as_bytes(), &mut cache, &mut metadata, &rules, times);
+            assert!(ingested.error.is_some());
+            flushes += usize::from(ingested.forced_flush);
+            assert!(cache.series_count() <= 1_010, "{}", cache.series_count());
+        }
+        assert!(flushes >= 4, "{flushes}");
+    }
+}

@@ -89,7 +89,8 @@ impl Attempt {
         };
         self.report(memory, &mut ingested, error.is_none(), reported_body_bytes);
 
-        shared.pending_stale.claim(ingested.appeared.iter().copied());
+        let exposed = ingested.samples.iter().filter(|(_, sample)| !is_stale_nan(sample.value));
+        shared.pending_stale.claim(target.id, exposed.map(|(series, _)| series.hash()));
         if memory.leaving {
             shared.pending_stale.wait(target.id, ingested.appeared.iter().copied());
         }

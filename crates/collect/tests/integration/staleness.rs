@@ -207,6 +207,25 @@ async fn a_target_with_other_labels_saves_nothing() {
     assert_eq!(stale(&found).len(), 6, "{found:?}");
 }
 
+/// Two targets that expose the same series (a private label tells them apart): one of them leaves.
+#[tokio::test(start_paused = true)]
+async fn series_that_another_target_exposes_as_well_are_not_marked() {
+    let (first, second) = (Script::bodies(&["a 1\nb 1\n"]).await, Script::bodies(&["a 2\n"]).await);
+    let world = World::new();
+    world.configure(&[job("job")]);
+    world.add("job", &[target(1, first.url()), target(2, second.url())]);
+    world.batches(2).await;
+    world.tick(2).await;
+    world.remove("job", 1);
+    let mut found = Vec::new();
+    for _ in 0..2 {
+        found.extend(world.tick(1).await);
+    }
+    world.advance(INTERVAL / 10).await;
+    found.extend(samples(&world.batches(1).await));
+    assert_eq!(stale(&found), [of("b", "stale", 30_000)]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_target_removed_during_its_scrape_is_marked_with_what_that_scrape_brought() {
     let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
