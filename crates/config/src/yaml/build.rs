@@ -11,7 +11,7 @@ use super::base64::decode_base64;
 use super::dialect::{Stop, first_unknown, rewrite};
 use super::scalar::{Scalar, Tag};
 use super::text::{check_directives, check_text, tab_in_indentation};
-use super::{Document, Entry, Expansion, MAX_BYTES, MAX_NODES, Mark, Node, SyntaxError, Value};
+use super::{Document, Entry, Expansion, MAX_NODES, Mark, Node, SyntaxError, Value};
 
 /// Bytes parsed again, all passes together, for what only libyaml reads.
 const REWRITE_BYTES: usize = 64 << 20;
