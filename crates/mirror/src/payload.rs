@@ -23,10 +23,14 @@ pub(crate) fn put_text(text: &[u8], into: &mut Vec<u8>) {
     }
 }
 
-fn put_bytes(text: &[u8], into: &mut Vec<u8>) {
+/// Appends bytes as an inline text without a look at them.
+pub(crate) fn put_bytes(text: &[u8], into: &mut Vec<u8>) {
     put_varint(2 * text.len() as u64, into);
     into.extend_from_slice(text);
 }
+
+/// How a text gets into a block: [`put_text`] or [`put_bytes`].
+pub(crate) type PutText = fn(&[u8], &mut Vec<u8>);
 
 /// Appends a number.
 pub(crate) fn put_number(number: u64, into: &mut Vec<u8>) {

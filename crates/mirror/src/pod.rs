@@ -1,7 +1,7 @@
 use outrigger_wire::kubernetes::scan::{ContainerFields, ContainerStatusFields, MetaFields, PodFields, Text};
 
 use crate::chain::Chain;
-use crate::payload::{Pairs, Payload, Ports, put_number, put_text};
+use crate::payload::{Pairs, Payload, Ports, PutText, put_number};
 use crate::row::RowId;
 use crate::table::{Kind, NAMESPACE, ReadError, RowWriter, Rows, Table};
 
@@ -24,7 +24,6 @@ const HOST_NETWORK: u32 = 1;
 #[derive(Debug, Default)]
 pub struct Pods {
     fields: PodFields<'static>,
-    block: Vec<u8>,
     by_node: Chain,
     by_controller: Chain,
 }
@@ -41,8 +40,7 @@ impl Kind for Pods {
 
     fn read(&mut self, object: &[u8], row: &mut RowWriter<'_>) -> Result<(), ReadError> {
         let mut pod = std::mem::take(&mut self.fields).recycle();
-        let result =
-            pod.scan(object).map_err(ReadError::from).and_then(|()| write_pod(&pod, &mut self.block, row));
+        let result = pod.scan(object).map_err(ReadError::from).and_then(|()| write_pod(&pod, row));
         self.fields = pod.recycle();
         result
     }
@@ -84,7 +82,7 @@ fn controller_key(rows: &Rows, namespace: &str, kind: &str, name: &str) -> u64 {
 }
 
 /// Buffer: name, uid, pod IP, nominated node, container IDs (in the order of the template), annotations.
-fn write_pod(pod: &PodFields<'_>, block: &mut Vec<u8>, row: &mut RowWriter<'_>) -> Result<(), ReadError> {
+fn write_pod(pod: &PodFields<'_>, row: &mut RowWriter<'_>) -> Result<(), ReadError> {
     let meta = &pod.meta;
     row.key(true, meta.namespace, meta.name)?;
     row.set_text(NODE, pod.node_name);
@@ -98,15 +96,9 @@ fn write_pod(pod: &PodFields<'_>, block: &mut Vec<u8>, row: &mut RowWriter<'_>) 
     }
     row.set_flags(if pod.host_network { HOST_NETWORK } else { 0 });
 
-    block.clear();
-    write_pairs(&meta.labels, block);
-    row.set_block(LABELS, block);
-    block.clear();
-    write_template(pod, block);
-    row.set_block(TEMPLATE, block);
-    block.clear();
-    write_controller(meta, block);
-    row.set_block(CONTROLLER, block);
+    row.set_block(LABELS, |put, block| write_pairs(&meta.labels, put, block));
+    row.set_block(TEMPLATE, |put, block| write_template(pod, put, block));
+    row.set_block(CONTROLLER, |put, block| write_controller(meta, put, block));
 
     row.inline(meta.uid);
     row.inline(pod.pod_ip);
@@ -127,43 +119,43 @@ fn container_id<'a>(container: &ContainerFields<'_>, statuses: &[ContainerStatus
 }
 
 /// Pairs inline, as a block.
-fn write_pairs(pairs: &[(Text<'_>, Text<'_>)], block: &mut Vec<u8>) {
+fn write_pairs(pairs: &[(Text<'_>, Text<'_>)], put: PutText, block: &mut Vec<u8>) {
     put_number(pairs.len() as u64, block);
     for (key, value) in pairs {
-        put_text(key, block);
-        put_text(value, block);
+        put(key, block);
+        put(value, block);
     }
 }
 
 /// Block: restart policy, scheduler, service account, number of containers and for each of them init flag,
 /// name, image, ports.
-fn write_template(pod: &PodFields<'_>, block: &mut Vec<u8>) {
-    put_text(pod.restart_policy, block);
-    put_text(pod.scheduler_name, block);
-    put_text(pod.service_account_name, block);
+fn write_template(pod: &PodFields<'_>, put: PutText, block: &mut Vec<u8>) {
+    put(pod.restart_policy, block);
+    put(pod.scheduler_name, block);
+    put(pod.service_account_name, block);
     put_number((pod.containers.len() + pod.init_containers.len()) as u64, block);
     for (init, containers) in [(0, &pod.containers), (1, &pod.init_containers)] {
         for container in containers {
             put_number(init, block);
-            put_text(container.name, block);
-            put_text(container.image, block);
+            put(container.name, block);
+            put(container.image, block);
             let ports = pod.ports(container);
             put_number(ports.len() as u64, block);
             for port in ports {
-                put_text(port.name, block);
+                put(port.name, block);
                 put_number(u64::from(port.number.cast_unsigned()), block);
-                put_text(port.protocol, block);
+                put(port.protocol, block);
             }
         }
     }
 }
 
 /// Block: API version, kind, name; empty when there is no controller.
-fn write_controller(meta: &MetaFields<'_>, block: &mut Vec<u8>) {
+fn write_controller(meta: &MetaFields<'_>, put: PutText, block: &mut Vec<u8>) {
     if let Some(owner) = &meta.controller {
-        put_text(owner.api_version, block);
-        put_text(owner.kind, block);
-        put_text(owner.name, block);
+        put(owner.api_version, block);
+        put(owner.kind, block);
+        put(owner.name, block);
     }
 }
 

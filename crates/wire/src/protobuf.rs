@@ -152,8 +152,23 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// When the bytes are no well-formed field; the reader is useless then.
-    #[inline]
+    // Inlined always: half of the time that a scan takes is this function, and as a call it is twice as slow.
+    #[inline(always)]
     pub fn next_field(&mut self) -> Result<Option<(u32, Field<'a>)>, ProtobufError> {
+        // Most fields by far: length-delimited, tag and length of one byte each.
+        if let [tag, length, ref rest @ ..] = *self.rest
+            && tag & 0x87 == 2
+            && tag > 7
+            && length < 0x80
+            && let Some((bytes, rest)) = rest.split_at_checked(usize::from(length))
+        {
+            self.rest = rest;
+            return Ok(Some((u32::from(tag >> 3), Field::Bytes(bytes))));
+        }
+        self.next_field_of_any_form()
+    }
+
+    fn next_field_of_any_form(&mut self) -> Result<Option<(u32, Field<'a>)>, ProtobufError> {
         if self.rest.is_empty() {
             return Ok(None);
         }

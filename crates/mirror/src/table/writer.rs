@@ -1,7 +1,7 @@
 use super::ReadError;
 use super::rows::NAMESPACE;
 use crate::dictionary::{Dictionary, TextId};
-use crate::payload::Draft;
+use crate::payload::{Draft, PutText, put_bytes, put_text};
 
 /// A row that is being written, before it is known whether it is new, changed or the same.
 #[derive(Debug, Default)]
@@ -12,6 +12,8 @@ pub(crate) struct NewRow {
     pub(crate) blocks: Vec<TextId>,
     pub(crate) flags: u32,
     pub(crate) name: Vec<u8>,
+    /// Scratch.
+    block: Vec<u8>,
     pub(crate) draft: Draft,
 }
 
@@ -43,8 +45,18 @@ impl RowWriter<'_> {
         self.row.texts[column] = self.texts.intern_text(text);
     }
 
-    /// Sets a block column.
-    pub(crate) fn set_block(&mut self, column: usize, block: &[u8]) {
+    /// Sets a block column to what `write` appends.
+    ///
+    /// Most blocks are known, and what is known is UTF-8: only a new one is written a second time, with its texts
+    /// checked.
+    pub(crate) fn set_block(&mut self, column: usize, write: impl Fn(PutText, &mut Vec<u8>)) {
+        let block = &mut self.row.block;
+        block.clear();
+        write(put_bytes, block);
+        if self.blocks.find(block).is_none() {
+            block.clear();
+            write(put_text, block);
+        }
         self.row.blocks[column] = self.blocks.intern(block);
     }
 

@@ -348,6 +348,37 @@ fn objects_without_a_name_or_namespace_are_refused() {
 }
 
 #[test]
+fn text_that_is_not_utf8_is_shown_with_replacement_characters() {
+    let mut pod = Vec::new();
+    let mut writer = Writer::new(&mut pod);
+    writer.message(1, |meta| {
+        meta.string(1, "web-0");
+        meta.string(3, "default");
+        for map in [11, 12] {
+            meta.message(map, |entry| {
+                entry.bytes(1, b"key-\xff");
+                entry.bytes(2, b"\xffvalue");
+            });
+        }
+    });
+    writer.message(2, |spec| {
+        spec.bytes(10, b"node-\xff");
+        spec.message(2, |container| container.bytes(1, b"\xfe"));
+    });
+    let mut mirror = Mirror::new();
+    for _ in 0..2 {
+        mirror.apply(ResourceKind::Pod, Change::Upsert, &pod).unwrap();
+        assert_eq!(mirror.version(), 1);
+    }
+    let view = mirror.pods().find("default", "web-0").unwrap();
+    assert_eq!(view.label("key-\u{fffd}"), Some("\u{fffd}value"));
+    assert_eq!(view.annotation("key-\u{fffd}"), Some("\u{fffd}value"));
+    assert_eq!(view.node_name(), "node-\u{fffd}");
+    assert_eq!(view.containers().next().unwrap().name, "\u{fffd}");
+    assert_eq!(mirror.pods().on_node("node-\u{fffd}").count(), 1);
+}
+
+#[test]
 fn an_interrupted_relist_loses_nothing() {
     let resource = ResourceKind::Pod;
     let pod = |name: &str| random(resource, "default", name, &mut Entropy::new(Vec::new()));

@@ -37,6 +37,9 @@ pub type Pairs<'a> = Vec<(Text<'a>, Text<'a>)>;
 /// Most entries that one list of one object may have.
 pub const MAX_ENTRIES: usize = 100_000;
 
+/// Capacity that a list keeps when it is recycled.
+const KEEP_ENTRIES: usize = 8_192;
+
 /// Why an object cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("cannot read {part}")]
@@ -119,8 +122,11 @@ fn sort_map(entries: &mut Pairs<'_>, from: usize) {
     entries.truncate(kept);
 }
 
-/// An empty list with the allocation of `list`.
+/// An empty list with the allocation of `list`, unless that is huge: one odd object must not pin its size.
 fn emptied<T, U>(mut list: Vec<T>) -> Vec<U> {
+    if list.capacity() > KEEP_ENTRIES {
+        return Vec::new();
+    }
     list.clear();
     // The standard library reuses the allocation when both types have the same layout.
     list.into_iter().map(|_| unreachable!("the list is empty")).collect()
