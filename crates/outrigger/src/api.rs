@@ -11,7 +11,6 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use outrigger_collect::remote_write::RemoteWrite;
 use outrigger_collect::scrape::ScrapeEngine;
-use outrigger_config::prometheus::Config;
 use outrigger_control::Discovery;
 use outrigger_model::clock::SharedClock;
 use outrigger_model::sample::Timestamp;
@@ -42,7 +41,6 @@ pub(crate) struct AppState {
 /// The configuration in force, as far as it is shown.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ConfigState {
-    pub(crate) config: Arc<Config>,
     pub(crate) loaded: Timestamp,
     /// Why the last reload was refused.
     pub(crate) error: Option<String>,
@@ -82,9 +80,9 @@ impl AppState {
     }
 
     /// A configuration was put in force.
-    pub(crate) fn config_loaded(&self, config: &Config) {
+    pub(crate) fn config_loaded(&self) {
         let loaded = self.clock.now();
-        *self.config.write() = ConfigState { config: Arc::new(config.clone()), loaded, error: None };
+        *self.config.write() = ConfigState { loaded, error: None };
         self.config_gauges(true);
     }
 
@@ -107,9 +105,11 @@ impl AppState {
 
     /// What is not ready yet.
     pub(crate) fn not_ready(&self) -> Vec<String> {
-        let mut waiting: Vec<String> = self.supervisor.unready().iter().map(|name| name.to_string()).collect();
+        let mut waiting: Vec<String> =
+            self.supervisor.unready().iter().map(|name| name.to_string()).collect();
         for job in self.discovery.jobs() {
-            let unsettled = job.providers.iter().filter(|provider| !provider.ready && provider.error.is_none());
+            let unsettled =
+                job.providers.iter().filter(|provider| !provider.ready && provider.error.is_none());
             waiting.extend(unsettled.map(|provider| {
                 let resources: Vec<&str> = provider.waiting_for.iter().map(|kind| kind.plural()).collect();
                 format!("job {}: {} {}", job.config.job_name, provider.description, resources.join(", "))
@@ -126,14 +126,16 @@ pub(crate) fn router(state: Arc<AppState>) -> Router {
         .route("/-/ready", get(ready))
         .route("/-/reload", post(reload).put(reload))
         .route("/metrics", get(metrics))
-        .route("/api/outrigger/v1/overview", get(async |State(state): State<Arc<AppState>>| {
-            Json(page_api::overview(&state))
-        }))
-        .route("/api/outrigger/v1/targets", get(
-            async |State(state): State<Arc<AppState>>, Query(query): Query<TargetQuery>| {
+        .route(
+            "/api/outrigger/v1/overview",
+            get(async |State(state): State<Arc<AppState>>| Json(page_api::overview(&state))),
+        )
+        .route(
+            "/api/outrigger/v1/targets",
+            get(async |State(state): State<Arc<AppState>>, Query(query): Query<TargetQuery>| {
                 Json(page_api::targets(&state, &query))
-            },
-        ))
+            }),
+        )
         .merge(prometheus_api::router())
         .merge(page::router())
         .with_state(state)

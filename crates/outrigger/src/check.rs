@@ -5,8 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use outrigger_config::error::Severity;
-use outrigger_config::file_access::FileAccess;
-use outrigger_config::prometheus::{Loaded, ReferencedFile, ReferencedFileKind};
+use outrigger_config::prometheus::{self, Checked, Loaded};
 use outrigger_model::fault;
 
 use crate::args::CheckConfigArgs;
@@ -33,16 +32,18 @@ pub(crate) fn config(args: &CheckConfigArgs, out: &mut dyn Write) -> io::Result<
 
 /// Prints the verdict on a configuration whose syntax is right; whether it is accepted.
 fn report(path: &Path, loaded: &Loaded, syntax_only: bool, out: &mut dyn Write) -> io::Result<bool> {
-    let problems: Vec<String> = if syntax_only {
-        Vec::new()
-    } else {
-        loaded.referenced_files.iter().filter_map(|file| missing_file(file, &LocalFiles)).collect()
-    };
-    for problem in &problems {
-        writeln!(out, "  FAILED: {problem}")?;
+    let checked = if syntax_only { Checked::default() } else { prometheus::check(loaded, &LocalFiles) };
+    for error in &checked.errors {
+        writeln!(out, "  FAILED: {error}")?;
     }
-    if !problems.is_empty() {
+    for warning in &checked.warnings {
+        writeln!(out, "  WARNING: {warning}")?;
+    }
+    if !checked.errors.is_empty() {
         return Ok(false);
+    }
+    if !checked.rule_files.is_empty() {
+        writeln!(out, "  SUCCESS: {} rule file(s) found", checked.rule_files.len())?;
     }
     writeln!(out, "  SUCCESS: {} is a valid Prometheus configuration", path.display())?;
     let refusals = loaded.notices.iter().filter(|n| n.severity == Severity::RefuseToRun).count();
@@ -57,18 +58,4 @@ fn report(path: &Path, loaded: &Loaded, syntax_only: bool, out: &mut dyn Write) 
         writeln!(out, "  {word}: {notice}")?;
     }
     Ok(true)
-}
-
-/// What is wrong with a referenced file, as far as promtool looks at it.
-fn missing_file(file: &ReferencedFile, files: &dyn FileAccess) -> Option<String> {
-    let must_exist = match file.kind {
-        ReferencedFileKind::TlsCertificate | ReferencedFileKind::TlsKey | ReferencedFileKind::Secret => true,
-        ReferencedFileKind::TlsCa
-        | ReferencedFileKind::Kubeconfig
-        | ReferencedFileKind::RuleFiles
-        | ReferencedFileKind::ScrapeConfigFiles
-        | ReferencedFileKind::TargetFiles => false,
-    };
-    (must_exist && !files.exists(Path::new(&file.path)))
-        .then(|| format!("{}: {}: the file {:?} does not exist", file.location, file.key, file.path))
 }

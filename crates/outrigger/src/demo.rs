@@ -141,8 +141,12 @@ fn open_browser(page: &str) {
     if !std::io::stdout().is_terminal() || !(desktop || cfg!(target_os = "macos")) {
         return;
     }
-    let started =
-        Command::new(opener).arg(page).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let started = Command::new(opener)
+        .arg(page)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
     if let Err(error) = started {
         tracing::debug!(%error, opener, "the browser was not opened");
     }

@@ -33,7 +33,9 @@ fn main() -> ExitCode {
 fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     logging::start(&cli.log_level, cli.log_format)?;
     match cli.command {
-        Command::Check(CheckCommand::Config(args)) => Ok(check::config(&args, &mut std::io::stdout().lock())?),
+        Command::Check(CheckCommand::Config(args)) => {
+            Ok(check::config(&args, &mut std::io::stdout().lock())?)
+        }
         Command::Run(args) => run::run(&args),
         Command::Demo(args) => demo::demo(&args),
     }

@@ -135,7 +135,8 @@ struct ScrapePools {
 }
 
 async fn scrape_pools(State(state): State<Arc<AppState>>) -> Response {
-    let mut scrape_pools: Vec<String> = state.discovery.jobs().iter().map(|job| job.config.job_name.to_string()).collect();
+    let mut scrape_pools: Vec<String> =
+        state.discovery.jobs().iter().map(|job| job.config.job_name.to_string()).collect();
     scrape_pools.sort();
     success(ScrapePools { scrape_pools })
 }
@@ -156,5 +157,6 @@ pub(crate) fn label_map(labels: &Labels) -> BTreeMap<String, String> {
 }
 
 fn format_time(time: Timestamp) -> String {
-    jiff::Timestamp::from_millisecond(time.millis()).map_or_else(|_| NEVER.to_owned(), |time| time.to_string())
+    jiff::Timestamp::from_millisecond(time.millis())
+        .map_or_else(|_| NEVER.to_owned(), |time| time.to_string())
 }

@@ -51,7 +51,7 @@ impl Reloader {
     /// When discovery cannot run it.
     pub(crate) fn start(&self) -> anyhow::Result<()> {
         self.discovery.apply(&self.current).map_err(|errors| anyhow::anyhow!(describe(&errors)))?;
-        self.state.config_loaded(&self.current);
+        self.state.config_loaded();
         Ok(())
     }
 
@@ -84,7 +84,7 @@ impl Reloader {
                 tracing::error!("the earlier configuration could not be put back: {error}");
             }
         })?;
-        self.state.config_loaded(&config);
+        self.state.config_loaded();
         self.current = config;
         Ok(())
     }
@@ -93,7 +93,11 @@ impl Reloader {
         let limits = config.outrigger.limits;
         self.engine.apply_config(&config.scrape_configs).map_err(|error| fault::chain(&error))?;
         self.remote_write
-            .apply_config(&config.remote_write, &config.global.external_labels, limits.remote_write_queue_bytes)
+            .apply_config(
+                &config.remote_write,
+                &config.global.external_labels,
+                limits.remote_write_queue_bytes,
+            )
             .map_err(|error| fault::chain(&error))?;
         self.discovery.apply(config).map_err(|errors| describe(&errors))?;
         self.engine.set_max_body_bytes(limits.max_body_bytes);

@@ -75,8 +75,12 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 
 /// Refuses what would change what is collected or sent, warns once of the rest.
 pub(crate) fn refuse_or_warn(loaded: &Loaded) -> anyhow::Result<()> {
-    let refused: Vec<String> =
-        loaded.notices.iter().filter(|n| n.severity == Severity::RefuseToRun).map(Notice::to_string).collect();
+    let refused: Vec<String> = loaded
+        .notices
+        .iter()
+        .filter(|n| n.severity == Severity::RefuseToRun)
+        .map(Notice::to_string)
+        .collect();
     if !refused.is_empty() {
         anyhow::bail!("the configuration asks for what Outrigger does not do yet:\n{}", refused.join("\n"));
     }
@@ -131,8 +135,7 @@ pub(crate) async fn build(
         sink: Arc::new(ToEngine(engine.clone())),
         user_agent: API_SERVER_USER_AGENT.to_owned(),
     }));
-    let server =
-        Server::bind(ServerConfig::new(listen)).await.context("could not start the web server")?;
+    let server = Server::bind(ServerConfig::new(listen)).await.context("could not start the web server")?;
     tracing::info!(address = %server.address(), "listening");
     let (reload_sender, reloads) = mpsc::channel(4);
     let state = Arc::new(AppState::new(
@@ -171,7 +174,8 @@ impl Outrigger {
     /// # Errors
     /// When discovery cannot run the configuration.
     pub(crate) fn spawn(self) -> anyhow::Result<Running> {
-        let Self { supervisor, remote_write, engine, discovery, server, reloads, reloader, state, grace } = self;
+        let Self { supervisor, remote_write, engine, discovery, server, reloads, reloader, state, grace } =
+            self;
         let address = server.address();
         let router = api::router(state);
         supervisor.spawn("web server", Phase::Last, |stop| server.serve(router, stop));
@@ -208,7 +212,9 @@ impl Running {
                 failure = self.supervisor.failed() => break Some(failure),
             }
         };
-        let force = async { drop(signals.shutdown().await) };
+        let force = async {
+            let _second = signals.shutdown().await;
+        };
         let report = self.supervisor.shutdown(self.grace, force).await;
         if !report.aborted.is_empty() {
             tracing::warn!(tasks = ?report.aborted, forced = report.forced, "ended before the work was done");

@@ -29,9 +29,7 @@ async fn scraping_goes_on_while_the_api_server_is_away() {
     scene.server.faults().change(|faults| faults.internal_error = true);
     scene.server.cut_connections();
     let scrapes = scene.endpoints.scrapes();
-    outrigger
-        .until(OVERVIEW, "the page says so", |v| watch(v, "pods")["last_error"].is_string())
-        .await;
+    outrigger.until(OVERVIEW, "the page says so", |v| watch(v, "pods")["last_error"].is_string()).await;
     let wait = async {
         while scene.endpoints.scrapes() < scrapes + 150 {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -46,7 +44,9 @@ async fn scraping_goes_on_while_the_api_server_is_away() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_forbidden_resource_is_named_with_the_rule_that_would_fix_it() {
     let scene = Scene::start(4, 50).await;
-    scene.server.faults().change(|faults| drop(faults.forbidden.insert(ResourceKind::Pod)));
+    scene.server.faults().change(|faults| {
+        faults.forbidden.insert(ResourceKind::Pod);
+    });
     let outrigger = Outrigger::run(&scene.config(NODES_AND_PODS)).await;
     let overview = outrigger
         .until(OVERVIEW, "hint and nodes", |v| {
@@ -60,7 +60,8 @@ async fn a_forbidden_resource_is_named_with_the_rule_that_would_fix_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn samples_outlive_a_receiver_that_refuses_the_token_for_a_while() {
     let scene = Scene::start(2, 50).await;
-    for status in [StatusCode::UNAUTHORIZED, StatusCode::INTERNAL_SERVER_ERROR, StatusCode::TOO_MANY_REQUESTS] {
+    for status in [StatusCode::UNAUTHORIZED, StatusCode::INTERNAL_SERVER_ERROR, StatusCode::TOO_MANY_REQUESTS]
+    {
         scene.receiver.answer(Answer::Refuse(status));
         let outrigger = Outrigger::run(&scene.config(NODES_AND_PODS)).await;
         outrigger
@@ -84,8 +85,14 @@ async fn what_cannot_be_started_ends_with_one_clear_error() {
     let path = directory.path().join("prometheus.yml");
     for (config, parts) in [
         ("scrape_configs: [{job_nam: x}]\n", vec!["prometheus.yml:1", "job_nam"]),
-        ("remote_write: [{url: 'http://h/w', protobuf_message: io.prometheus.write.v2.Request}]\n", vec!["protobuf_message"]),
-        ("scrape_configs: [{job_name: x, consul_sd_configs: [{server: 'h:1'}]}]\n", vec!["consul_sd_configs"]),
+        (
+            "remote_write: [{url: 'http://h/w', protobuf_message: io.prometheus.write.v2.Request}]\n",
+            vec!["protobuf_message"],
+        ),
+        (
+            "scrape_configs: [{job_name: x, consul_sd_configs: [{server: 'h:1'}]}]\n",
+            vec!["consul_sd_configs"],
+        ),
     ] {
         std::fs::write(&path, config).expect("a file");
         let output = command()

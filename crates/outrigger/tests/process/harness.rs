@@ -5,12 +5,12 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use outrigger_model::clock::SystemClock;
 use outrigger_sim::api_server::{ApiServer, ApiServerOptions};
 use outrigger_sim::endpoints::{AddressBook, Endpoints};
 use outrigger_sim::population::{Population, PopulationOptions};
 use outrigger_sim::receiver::Receiver;
 use outrigger_sim::store::Store;
-use outrigger_model::clock::SystemClock;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -112,9 +112,8 @@ impl Outrigger {
     /// The value of a metric whose line starts with `series`.
     pub(crate) async fn metric(&self, series: &str) -> Option<f64> {
         let (_, body) = self.request("GET", "/metrics").await;
-        let line = body.lines().find(|line| {
-            line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' '))
-        })?;
+        let line =
+            body.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')))?;
         line.rsplit(' ').next()?.parse().ok()
     }
 
@@ -146,8 +145,9 @@ pub(crate) fn command() -> Command {
 /// One HTTP/1.1 request on a connection of its own.
 pub(crate) async fn http(address: &str, method: &str, path: &str) -> std::io::Result<(u16, String)> {
     let mut stream = tokio::net::TcpStream::connect(address).await?;
-    let request =
-        format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    );
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;

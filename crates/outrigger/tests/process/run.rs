@@ -87,19 +87,23 @@ async fn many_jobs_and_selectors_cost_the_api_server_one_watch_per_resource() {
     }
     let outrigger = Outrigger::run(&scene.config(&jobs)).await;
     outrigger
-        .until(OVERVIEW, "pods found", |v| up(v, "pods-0") == 50 && up(v, "pods-2") == 100 && up(v, "pods-3") == 0)
+        .until(OVERVIEW, "pods found", |v| {
+            up(v, "pods-0") == 50 && up(v, "pods-2") == 100 && up(v, "pods-3") == 0
+        })
         .await;
     let mut watched: Vec<String> =
         scene.server.requests().into_iter().filter(|r| r.verb != "version").map(|r| r.path).collect();
     watched.sort();
-    let expected = ["/api/v1/nodes", "/api/v1/pods", "/api/v1/services", "/apis/discovery.k8s.io/v1/endpointslices"];
+    let expected =
+        ["/api/v1/nodes", "/api/v1/pods", "/api/v1/services", "/apis/discovery.k8s.io/v1/endpointslices"];
     assert_eq!(watched, expected);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reload_takes_effect_and_a_bad_one_leaves_the_old_configuration_running() {
     let scene = Scene::start(3, 50).await;
-    let outrigger = Outrigger::run(&scene.config("- {job_name: nodes, kubernetes_sd_configs: [{role: node}]}")).await;
+    let outrigger =
+        Outrigger::run(&scene.config("- {job_name: nodes, kubernetes_sd_configs: [{role: node}]}")).await;
     outrigger.until(OVERVIEW, "nodes up", |v| up(v, "nodes") == 3).await;
 
     outrigger.write_config("scrape_configs: [{job_name: }]\n");
