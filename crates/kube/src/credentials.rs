@@ -173,9 +173,9 @@ enum Source {
     /// A kubeconfig or a pod's service account.
     Kube {
         config: Box<kube::Config>,
-        token: TokenSource,
+        token: Box<TokenSource>,
         exec: Option<Arc<ExecPlugin>>,
-        impersonation: HeaderMap,
+        impersonation: Box<HeaderMap>,
     },
     /// Prometheus' `http_config`.
     Http(Box<HttpParts>),
@@ -265,8 +265,8 @@ impl Access {
             http2: true,
             server_name: config.tls_server_name.clone(),
             source: Source::Kube {
-                token: TokenSource::of_auth_info(&config.auth_info, exec.clone())?,
-                impersonation: impersonation(&config)?,
+                token: Box::new(TokenSource::of_auth_info(&config.auth_info, exec.clone())?),
+                impersonation: Box::new(impersonation(&config)?),
                 exec,
                 config: Box::new(config),
             },
@@ -281,7 +281,7 @@ impl Access {
     pub(crate) async fn headers(&self) -> Result<HeaderMap, CredentialsError> {
         match &self.source {
             Source::Kube { token, impersonation, .. } => {
-                let mut headers = impersonation.clone();
+                let mut headers = (**impersonation).clone();
                 if let Some(authorization) = token.header().await? {
                     headers.insert(AUTHORIZATION, authorization);
                 }

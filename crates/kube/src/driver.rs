@@ -245,7 +245,11 @@ impl Watcher {
                 Ok(Ok(None)) => return self.step(run, Event::Ended, &[]),
                 Ok(Err(error)) => return self.cut(run, ask, &error),
                 Err(_) => {
-                    return self.fail(run, Failure::Idle, format!("{}: silence for too long", self.what(ask)));
+                    return self.fail(
+                        run,
+                        Failure::Idle,
+                        format!("{}: silence for too long", self.what(ask)),
+                    );
                 }
             };
             self.record.count_bytes(piece.len());

@@ -228,11 +228,14 @@ impl WatchRecord {
     }
 }
 
+/// Kind, resource and HTTP status; zero when there was no answer.
+type RequestKey = (RequestKind, Option<ResourceKind>, u16);
+
 /// All watches and requests of one cluster.
 pub(crate) struct Accounts {
     cluster: String,
     clock: SharedClock,
-    requests: Mutex<BTreeMap<(RequestKind, Option<ResourceKind>, u16), u64>>,
+    requests: Mutex<BTreeMap<RequestKey, u64>>,
     /// In order of their start. A watch that ended stays in the counters, not in the list of statuses.
     watches: Mutex<Vec<Registered>>,
     pub(crate) connections: Arc<AtomicU64>,

@@ -1,5 +1,7 @@
 //! The list/watch against a server whose every answer the test gives.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod list_watch {
     pub(crate) mod credentials;
     pub(crate) mod protocol;

@@ -103,9 +103,8 @@ fn check_context(config: &Kubeconfig, wanted: Option<&str>) -> Result<Chosen, St
             format!("it has: {}", names.join(", "))
         }
     };
-    let name = match wanted.or(config.current_context.as_deref()) {
-        Some(name) => name,
-        None => return Err(format!("current-context is not set and no context is configured ({})", known())),
+    let Some(name) = wanted.or(config.current_context.as_deref()) else {
+        return Err(format!("current-context is not set and no context is configured ({})", known()));
     };
     let context = config
         .contexts

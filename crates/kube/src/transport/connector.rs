@@ -74,6 +74,9 @@ pub(super) trait Io: Read + Write + Send + Unpin {}
 
 impl<T: Read + Write + Send + Unpin> Io for T {}
 
+/// A byte stream after TLS, and whether the server chose HTTP/2.
+type Secured = (Box<dyn Io>, bool);
+
 /// A connection on which HTTP can begin.
 pub(super) struct Opened {
     pub(super) io: Box<dyn Io>,
@@ -144,11 +147,7 @@ impl Connector {
         }
     }
 
-    async fn through(
-        &self,
-        proxy: &ProxyRoute,
-        tls: rustls::ClientConfig,
-    ) -> Result<(Box<dyn Io>, bool), BoxError> {
+    async fn through(&self, proxy: &ProxyRoute, tls: rustls::ClientConfig) -> Result<Secured, BoxError> {
         let scheme = match proxy.protocol {
             ProxyProtocol::Http => "http",
             ProxyProtocol::Https => "https",
@@ -184,7 +183,7 @@ impl Connector {
         &self,
         connector: C,
         tls: rustls::ClientConfig,
-    ) -> BoxFuture<'_, Result<(Box<dyn Io>, bool), BoxError>>
+    ) -> BoxFuture<'_, Result<Secured, BoxError>>
     where
         C: Service<Uri> + Send + 'static,
         C::Response: Connection + Read + Write + Send + Unpin + 'static,
