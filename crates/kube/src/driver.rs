@@ -116,7 +116,7 @@ impl Watcher {
             Ok(answer) => answer,
             Err((failure, error)) => {
                 self.shared.accounts.count_request(ask.kind(), Some(self.resource), None);
-                return self.fail(run, failure, format!("{}: {error}", self.what(&ask)));
+                return self.fail(run, failure, format!("{}: {error}", self.what(run, &ask)));
             }
         };
         self.shared.accounts.count_request(ask.kind(), Some(self.resource), Some(answer.status.as_u16()));
@@ -154,13 +154,13 @@ impl Watcher {
         let body = tokio::time::timeout(REFUSAL_DEADLINE, read).await.unwrap_or_default();
         let refused = Refused::of_answer(answer.status, &answer.headers, &body);
         let reason = answer.status.canonical_reason().unwrap_or_default();
-        self.note_refusal(ask, &refused, reason);
+        self.note_refusal(run, ask, &refused, reason);
         self.step(run, Event::Refused(&refused.refusal), &[])
     }
 
-    fn note_refusal(&self, ask: &Ask, refused: &Refused, reason: &str) {
+    fn note_refusal(&self, run: &Run, ask: &Ask, refused: &Refused, reason: &str) {
         let code = refused.refusal.code;
-        let mut error = format!("{}: {code} {reason}", self.what(ask)).trim_end().to_owned();
+        let mut error = format!("{}: {code} {reason}", self.what(run, ask)).trim_end().to_owned();
         if !refused.message.is_empty() {
             error.push_str(": ");
             error.push_str(&refused.message);
@@ -183,7 +183,7 @@ impl Watcher {
                     return self.fail(
                         run,
                         Failure::Idle,
-                        format!("{}: silence within the list", self.what(ask)),
+                        format!("{}: silence within the list", self.what(run, ask)),
                     );
                 }
             };
@@ -222,7 +222,7 @@ impl Watcher {
             ListError::Truncated { .. } => Failure::HalfFrame,
             ListError::Envelope(_) | ListError::Malformed(_) | ListError::NotAList(_) => Failure::Garbage,
         };
-        self.fail(run, failure, format!("{}: {}", self.what(ask), chain(error)))
+        self.fail(run, failure, format!("{}: {}", self.what(run, ask), chain(error)))
     }
 
     async fn read_events(&self, run: &mut Run, ask: &Ask, mut body: AnswerBody) -> Option<Action> {
@@ -239,7 +239,7 @@ impl Watcher {
                     return self.fail(
                         run,
                         Failure::HalfFrame,
-                        format!("{}: ended within a frame", self.what(ask)),
+                        format!("{}: ended within a frame", self.what(run, ask)),
                     );
                 }
                 Ok(Ok(None)) => return self.step(run, Event::Ended, &[]),
@@ -248,7 +248,7 @@ impl Watcher {
                     return self.fail(
                         run,
                         Failure::Idle,
-                        format!("{}: silence for too long", self.what(ask)),
+                        format!("{}: silence for too long", self.what(run, ask)),
                     );
                 }
             };
@@ -305,7 +305,7 @@ impl Watcher {
         match Status::decode(event.object.raw) {
             Ok(status) => {
                 let refused = Refused::of_status(&status);
-                self.note_refusal(ask, &refused, &status.reason);
+                self.note_refusal(run, ask, &refused, &status.reason);
                 self.step(run, Event::Refused(&refused.refusal), &[])
             }
             Err(error) => self.bad_frame(run, ask, &WatchError::Malformed(error)),
@@ -317,13 +317,14 @@ impl Watcher {
             WatchError::FrameTooLarge { .. } => Failure::Oversize,
             _ => Failure::Garbage,
         };
-        self.fail(run, failure, format!("{}: {}", self.what(ask), chain(error)))
+        self.fail(run, failure, format!("{}: {}", self.what(run, ask), chain(error)))
     }
 
     // ---- failures ----
 
     fn cut(&self, run: &mut Run, ask: &Ask, error: &hyper::Error) -> Option<Action> {
-        self.fail(run, Failure::Cut, format!("{}: {}", self.what(ask), chain(error)))
+        let error = if is_cut(error) { "the connection was cut".to_owned() } else { chain(error) };
+        self.fail(run, Failure::Cut, format!("{}: {error}", self.what(run, ask)))
     }
 
     fn fail(&self, run: &mut Run, failure: Failure, error: String) -> Option<Action> {
@@ -342,8 +343,9 @@ impl Watcher {
     }
 
     /// `watch pods in namespace web`, for messages.
-    fn what(&self, ask: &Ask) -> String {
+    fn what(&self, run: &Run, ask: &Ask) -> String {
         let verb = match ask {
+            Ask::StreamedList { .. } if run.machine.phase() == WatchPhase::Watching => "watch",
             Ask::StreamedList { .. } => "list (streamed)",
             Ask::List { .. } => "list",
             Ask::Watch { .. } => "watch",
@@ -387,4 +389,23 @@ impl Watcher {
             tracing::warn!(cluster, resource = %self.resource, %error, suppressed, "object left out");
         }
     }
+}
+
+/// Whether the connection ended without a word, which TLS and HTTP/2 each tell in their own way.
+fn is_cut(error: &hyper::Error) -> bool {
+    use std::error::Error;
+    use std::io::{Error as IoError, ErrorKind};
+    let mut cause = error.source();
+    while let Some(current) = cause {
+        if let Some(io) = current.downcast_ref::<IoError>()
+            && matches!(
+                io.kind(),
+                ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+            )
+        {
+            return true;
+        }
+        cause = current.source();
+    }
+    false
 }

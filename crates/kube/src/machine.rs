@@ -57,7 +57,7 @@ impl Default for WatchPolicy {
             backoff_floor: Duration::from_millis(800),
             backoff_cap: Duration::from_secs(30),
             cut_backoff_cap: Duration::from_secs(5),
-            healthy_after: Duration::from_secs(10),
+            healthy_after: Duration::from_secs(5),
             watch_timeout: Duration::from_secs(300),
             watch_grace: Duration::from_secs(15),
             idle: Duration::from_secs(90),
@@ -94,6 +94,9 @@ pub(crate) enum ListVersion {
     /// The newest.
     Consistent,
 }
+
+/// 403 or 404 this often in a row is the server's last word, and asked again slowly.
+const DENIED_FOR_GOOD: u32 = 4;
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -347,6 +350,8 @@ pub(crate) struct Machine {
     unfinished: u32,
     /// Version at which answers could not be decoded, and how often.
     garbage: (String, u32),
+    /// Answers 403 or 404 in a row.
+    denied: u32,
     /// Refusals in a row because the version is newer than the server's.
     too_large: u32,
     /// The server's versions went backwards: do not ask for "not older than".
@@ -366,6 +371,7 @@ impl Machine {
             streaming: true,
             unfinished: 0,
             garbage: (String::new(), 0),
+            denied: 0,
             too_large: 0,
             distrust_version: false,
             backoff: Backoff::default(),
@@ -419,6 +425,9 @@ impl Machine {
 
     /// Takes the machine from one state to the next.
     pub(crate) fn step(&mut self, event: Event<'_>, now: Duration) -> Vec<Effect> {
+        if event == Event::Opened {
+            self.denied = 0;
+        }
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Idle => self.list(now),
             State::Waiting { next: Next::List, .. } => self.list(now),
@@ -756,13 +765,17 @@ impl Machine {
                 let delay = self.back_off(self.policy.backoff_cap);
                 self.wait(next, WatchPhase::Waiting, delay)
             }
-            403 => {
-                let delay = self.random.between(slow, slow * 2);
-                self.wait(next, WatchPhase::Forbidden, delay)
-            }
-            404 => {
-                let delay = self.random.between(slow, slow * 2);
-                self.wait(next, WatchPhase::NotServed, delay)
+            code @ (403 | 404) => {
+                self.denied += 1;
+                // A server that has just started does not know its roles and resources yet.
+                if self.denied < DENIED_FOR_GOOD {
+                    let delay = self.back_off(self.policy.cut_backoff_cap);
+                    self.wait(next, WatchPhase::Waiting, delay)
+                } else {
+                    let phase = if code == 403 { WatchPhase::Forbidden } else { WatchPhase::NotServed };
+                    let delay = self.random.between(slow, slow * 2);
+                    self.wait(next, phase, delay)
+                }
             }
             code => {
                 if next == Next::List && code >= 500 && refusal.retry_after.is_none() {

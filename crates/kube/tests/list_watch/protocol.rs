@@ -321,10 +321,12 @@ async fn a_resource_that_is_forbidden_says_which_rule_it_needs_and_others_go_on(
     let _watches = [watch(&cluster, POD, &rows), watch(&cluster, slices, &rows)];
     let message = "endpointslices.discovery.k8s.io is forbidden: User \"ann\" cannot watch resource \
                    \"endpointslices\" in API group \"discovery.k8s.io\" at the cluster scope";
-    server.next("/apis/discovery").await.refuse(403, "Forbidden", message);
+    for _ in 0..4 {
+        server.next("/apis/discovery").await.refuse(403, "Forbidden", message);
+    }
     let pods = server.next(PODS).await.stream_list(&["a"], "10");
     rows.until_pods("a").await;
-    until("the hint", || status(&cluster, slices).missing_permission.is_some()).await;
+    until("the phase", || status(&cluster, slices).phase == WatchPhase::Forbidden).await;
     let forbidden = status(&cluster, slices);
     let hint = forbidden.missing_permission.unwrap();
     assert_eq!((hint.role_kind, hint.user.as_deref()), ("ClusterRole", Some("ann")));
@@ -344,9 +346,14 @@ async fn namespaces_are_watched_one_by_one_where_the_whole_cluster_is_forbidden(
     let cluster = connect(&server).await;
     let rows = Rows::new();
     let _watch = watch_within(&cluster, POD, &["x", "y", "z"], &rows);
-    server.next(PODS).await.refuse(403, "Forbidden", "User \"ann\" cannot list");
+    for _ in 0..4 {
+        server.next(PODS).await.refuse(403, "Forbidden", "User \"ann\" cannot list");
+    }
     let x = server.next("/api/v1/namespaces/x/pods?").await.stream_list(&["x/a", "x/b"], "10");
-    server.next("/api/v1/namespaces/z/pods?").await.refuse(403, "Forbidden", "User \"ann\" cannot list");
+    for _ in 0..4 {
+        let request = server.next("/api/v1/namespaces/z/pods?").await;
+        request.refuse(403, "Forbidden", "User \"ann\" cannot list");
+    }
     assert_eq!(rows.commits(POD), 0);
     let y = server.next("/api/v1/namespaces/y/pods?").await.stream_list(&["y/a"], "12");
     until("one whole list", || rows.commits(POD) == 1).await;
@@ -382,7 +389,9 @@ async fn a_resource_that_is_not_served_is_waited_for() {
     let cluster = connect(&server).await;
     let rows = Rows::new();
     let _watch = watch(&cluster, POD, &rows);
-    server.next(PODS).await.raw(404, b"404 page not found\n");
+    for _ in 0..4 {
+        server.next(PODS).await.raw(404, b"404 page not found\n");
+    }
     until("the phase", || status(&cluster, POD).phase == WatchPhase::NotServed).await;
     assert_eq!(
         status(&cluster, POD).last_error.unwrap(),

@@ -112,7 +112,9 @@ async fn more_streams_than_one_connection_should_carry_get_another() {
     let namespaces: Vec<_> = (0..60).map(|number| format!("n{number}")).collect();
     let names: Vec<_> = namespaces.iter().map(String::as_str).collect();
     let _watch = crate::setup::watch_within(&cluster, ResourceKind::Service, &names, &rows);
-    server.next("/api/v1/services?").await.refuse(403, "Forbidden", "no");
+    for _ in 0..4 {
+        server.next("/api/v1/services?").await.refuse(403, "Forbidden", "no");
+    }
     let mut streams = Vec::new();
     for namespace in &namespaces {
         let request = server.next(&format!("/api/v1/namespaces/{namespace}/services?")).await;
