@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Name of the label that holds the metric name.
@@ -151,11 +152,36 @@ fn put_text(text: &str, into: &mut Vec<u8>) {
 
 /// Builds and edits label sets: start empty or from a set, set and delete, then [`build`](Self::build).
 ///
-/// Reusable: [`reset`](Self::reset) keeps the allocation of the list.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Reusable: after [`reset`](Self::reset) its allocations serve again, so that editing many sets one after the
+/// other allocates nothing but the results.
+#[derive(Clone, Default)]
 pub struct LabelsBuilder {
+    /// Names and values in the order in which they came; what was replaced or deleted is still there.
+    text: String,
     /// Sorted by name, unique, values not empty.
-    pairs: Vec<(Box<str>, Box<str>)>,
+    pairs: Vec<Pair>,
+    /// Bytes of `text` that `pairs` refer to.
+    live: usize,
+}
+
+/// Where a name and its value stand in the text.
+#[derive(Debug, Clone, Copy)]
+struct Pair {
+    name: Span,
+    value: Span,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    start: u32,
+    length: u32,
+}
+
+impl Span {
+    fn range(self) -> Range<usize> {
+        let start = self.start as usize;
+        start..start + self.length as usize
+    }
 }
 
 impl LabelsBuilder {
@@ -166,19 +192,26 @@ impl LabelsBuilder {
 
     /// A builder that starts from `labels`.
     pub fn from_labels(labels: &Labels) -> Self {
-        Self { pairs: labels.iter().map(|(n, v)| (n.into(), v.into())).collect() }
+        let mut builder = Self::new();
+        builder.reset(labels);
+        builder
     }
 
     /// Forgets everything and starts from `labels`.
     pub fn reset(&mut self, labels: &Labels) {
+        self.text.clear();
         self.pairs.clear();
-        self.pairs.extend(labels.iter().map(|(n, v)| (n.into(), v.into())));
+        self.live = 0;
+        for (name, value) in labels {
+            let pair = self.append(name, value);
+            self.pairs.push(pair);
+        }
     }
 
     /// The value of `name`, or `""` when absent.
     pub fn get(&self, name: &str) -> &str {
         match self.position(name) {
-            Ok(i) => &self.pairs[i].1,
+            Ok(i) => &self.text[self.pairs[i].value.range()],
             Err(_) => "",
         }
     }
@@ -191,11 +224,21 @@ impl LabelsBuilder {
     /// Sets `name` to `value`; an empty value deletes the label.
     pub fn set(&mut self, name: &str, value: &str) {
         match (self.position(name), value.is_empty()) {
-            (Ok(i), true) => drop(self.pairs.remove(i)),
-            (Ok(i), false) => self.pairs[i].1 = value.into(),
-            (Err(_), true) => {}
-            (Err(i), false) => self.pairs.insert(i, (name.into(), value.into())),
+            (Ok(i), true) => {
+                let pair = self.pairs.remove(i);
+                self.live -= (pair.name.length + pair.value.length) as usize;
+            }
+            (Ok(i), false) => {
+                self.live -= self.pairs[i].value.length as usize;
+                self.pairs[i].value = self.append_text(value);
+            }
+            (Err(_), true) => return,
+            (Err(i), false) => {
+                let pair = self.append(name, value);
+                self.pairs.insert(i, pair);
+            }
         }
+        self.compact();
     }
 
     /// Sets `name` to `value` unless it is present already.
@@ -212,12 +255,19 @@ impl LabelsBuilder {
 
     /// Keeps only the labels for which `keep(name, value)` holds.
     pub fn retain(&mut self, mut keep: impl FnMut(&str, &str) -> bool) {
-        self.pairs.retain(|(name, value)| keep(name, value));
+        let Self { text, pairs, live } = self;
+        pairs.retain(|pair| {
+            let keep = keep(&text[pair.name.range()], &text[pair.value.range()]);
+            if !keep {
+                *live -= (pair.name.length + pair.value.length) as usize;
+            }
+            keep
+        });
     }
 
     /// Pairs in order of name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.pairs.iter().map(|(n, v)| (&**n, &**v))
+        self.pairs.iter().map(|pair| (&self.text[pair.name.range()], &self.text[pair.value.range()]))
     }
 
     /// Number of labels.
@@ -232,9 +282,8 @@ impl LabelsBuilder {
 
     /// The label set as it now is; the builder keeps its content.
     pub fn build(&self) -> Labels {
-        let bytes: usize = self.pairs.iter().map(|(n, v)| n.len() + v.len() + 4).sum();
-        let mut data = Vec::with_capacity(bytes);
-        for (name, value) in &self.pairs {
+        let mut data = Vec::with_capacity(self.live + 4 * self.pairs.len());
+        for (name, value) in self.iter() {
             put_text(name, &mut data);
             put_text(value, &mut data);
         }
@@ -242,7 +291,42 @@ impl LabelsBuilder {
     }
 
     fn position(&self, name: &str) -> Result<usize, usize> {
-        self.pairs.binary_search_by(|(candidate, _)| (**candidate).cmp(name))
+        let text = self.text.as_bytes();
+        self.pairs.binary_search_by(|pair| text[pair.name.range()].cmp(name.as_bytes()))
+    }
+
+    fn append(&mut self, name: &str, value: &str) -> Pair {
+        Pair { name: self.append_text(name), value: self.append_text(value) }
+    }
+
+    fn append_text(&mut self, text: &str) -> Span {
+        let position = |bytes| u32::try_from(bytes).expect("the labels of one set are far below 4 GiB");
+        let span = Span { start: position(self.text.len()), length: position(text.len()) };
+        self.text.push_str(text);
+        self.live += text.len();
+        span
+    }
+
+    /// Drops replaced and deleted text once there is much of it.
+    fn compact(&mut self) {
+        if self.text.len() < 4096 || self.text.len() / 4 < self.live {
+            return;
+        }
+        *self = Self::from_labels(&self.build());
+    }
+}
+
+impl PartialEq for LabelsBuilder {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for LabelsBuilder {}
+
+impl fmt::Debug for LabelsBuilder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_map().entries(self.iter()).finish()
     }
 }
 
@@ -290,6 +374,17 @@ mod tests {
             hash.update(str::as_bytes(text));
             assert_eq!(hash.finish(), expected);
         }
+    }
+
+    #[test]
+    fn editing_one_set_for_ever_does_not_grow() {
+        let mut builder = LabelsBuilder::from_labels(&Labels::from_pairs([("kept", "value")]));
+        for round in 0..10_000 {
+            builder.set("changed", &format!("round {round}"));
+            builder.set(&format!("name{}", round % 7), if round % 3 == 0 { "" } else { "x" });
+        }
+        assert!(builder.text.capacity() < 64 << 10, "{} bytes", builder.text.capacity());
+        assert_eq!((builder.get("kept"), builder.get("changed")), ("value", "round 9999"));
     }
 
     proptest! {
