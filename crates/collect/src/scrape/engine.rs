@@ -274,7 +274,9 @@ impl ScrapeEngine {
     /// markers are written, since the targets are still there.
     pub async fn run(&self, stop: CancellationToken) {
         let shared = &self.shared;
-        let log = self.failure_log_writer.lock().take().map(|writer| tokio::spawn(writer.run()));
+        let log_stop = CancellationToken::new();
+        let log =
+            self.failure_log_writer.lock().take().map(|writer| tokio::spawn(writer.run(log_stop.clone())));
         loop {
             let next = shared.fire_due();
             tokio::select! {
@@ -289,10 +291,11 @@ impl ScrapeEngine {
             shared.abort.cancel();
             shared.running.wait().await;
         }
-        if let Some(log) = log {
-            // Its channel stays open as long as the engine; what is in it is written within moments.
-            tokio::task::yield_now().await;
-            log.abort();
+        log_stop.cancel();
+        if let Some(log) = log
+            && let Err(error) = log.await
+        {
+            tracing::error!(%error, "the failure log ended badly");
         }
     }
 }

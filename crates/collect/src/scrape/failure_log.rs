@@ -10,6 +10,7 @@ use outrigger_model::sample::Timestamp;
 use outrigger_rt::log_limit::LogLimit;
 use outrigger_rt::metrics::Counter;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// Lines that may wait for the disk.
 const QUEUE_LINES: usize = 4_096;
@@ -64,20 +65,32 @@ fn json_line(now: Timestamp, job: &str, target: &str, error: &str) -> String {
 }
 
 impl FailureLogWriter {
-    /// Writes until every [`FailureLog`] is gone. Files are opened anew for each batch of lines, so that they can be
-    /// rotated by renaming.
-    pub(crate) async fn run(mut self) {
+    /// Writes until `stop` is cancelled, and then what is there. Files are opened anew for each batch of lines, so that
+    /// they can be rotated by renaming.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut lines = Vec::new();
-        while self.lines.recv_many(&mut lines, QUEUE_LINES).await > 0 {
-            let mut by_file: BTreeMap<PathBuf, (String, u64)> = BTreeMap::new();
-            for line in lines.drain(..) {
-                let (text, count) = by_file.entry(line.path).or_default();
-                text.push_str(&line.text);
-                *count += 1;
+        loop {
+            tokio::select! {
+                received = self.lines.recv_many(&mut lines, QUEUE_LINES) => {
+                    if received == 0 {
+                        return;
+                    }
+                }
+                () = stop.cancelled() => self.lines.close(),
             }
-            for (path, (text, count)) in by_file {
-                self.append(path, text, count).await;
-            }
+            self.write(&mut lines).await;
+        }
+    }
+
+    async fn write(&self, lines: &mut Vec<Line>) {
+        let mut by_file: BTreeMap<PathBuf, (String, u64)> = BTreeMap::new();
+        for line in lines.drain(..) {
+            let (text, count) = by_file.entry(line.path).or_default();
+            text.push_str(&line.text);
+            *count += 1;
+        }
+        for (path, (text, count)) in by_file {
+            self.append(path, text, count).await;
         }
     }
 
@@ -109,8 +122,9 @@ mod tests {
         let now = Timestamp::from_millis(1_700_000_000_123);
         log.write(&path, now, "node", "http://127.0.0.1:1/metrics", "server returned \"503\"\n");
         log.write(&directory.path().join("no/such/directory"), now, "node", "x", "y");
-        drop(log);
-        writer.run().await;
+        let stop = CancellationToken::new();
+        stop.cancel();
+        writer.run(stop).await;
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(
             text,
