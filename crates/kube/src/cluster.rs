@@ -79,7 +79,7 @@ pub(crate) struct ClusterShared {
 }
 
 struct KnownVersion {
-    version: Option<ServerVersion>,
+    features: ServerFeatures,
     until: Instant,
 }
 
@@ -278,13 +278,23 @@ impl ClusterShared {
         let mut known = self.version.lock().await;
         let now = Instant::now();
         if let Some(known) = known.as_ref().filter(|known| now < known.until) {
-            return ServerFeatures::of(known.version);
+            return known.features;
         }
         let asked = self.ask_version().await;
         let valid = if asked.is_some() { VERSION_VALID } else { VERSION_RETRY };
-        let version = asked.flatten();
-        *known = Some(KnownVersion { version, until: Instant::now() + valid });
-        ServerFeatures::of(version)
+        let features = ServerFeatures::of(asked.flatten());
+        *known = Some(KnownVersion { features, until: Instant::now() + valid });
+        features
+    }
+
+    /// The server does not stream lists, whatever its version says: the other resources need not try.
+    pub(crate) async fn streaming_refused(&self, message: &str) {
+        let mut known = self.version.lock().await;
+        if let Some(known) = known.as_mut().filter(|known| known.features.watch_list) {
+            known.features.watch_list = false;
+            let cluster = self.accounts.cluster();
+            tracing::info!(cluster, message, "the API server does not stream lists, listing from its cache");
+        }
     }
 
     /// `None` when there was no answer; `Some(None)` when it does not tell.

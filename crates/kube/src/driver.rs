@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::backoff::Random;
 use crate::cluster::ClusterShared;
-use crate::machine::{Ask, Effect, Event, Failure, Machine, WatchPhase};
+use crate::machine::{Ask, Effect, Event, Failure, Machine, Refusal, WatchPhase};
 use crate::request::Refused;
 use crate::status::{RbacHint, Running, WatchRecord};
 use crate::transport::{Answer, AnswerBody, Lane, Transport};
@@ -108,8 +108,8 @@ impl Watcher {
     /// One request, and its answer to the end. `None` never comes after a step that ended the exchange.
     async fn exchange(&self, run: &mut Run, transport: &Arc<Transport>, ask: Ask) -> Option<Action> {
         if matches!(ask, Ask::StreamedList { .. }) && !self.shared.features().await.watch_list {
-            let unsupported = Refused::of_answer(StatusCode::UNPROCESSABLE_ENTITY, &Default::default(), b"");
-            return self.step(run, Event::Refused(&unsupported.refusal), &[]);
+            let unsupported = Refusal { code: 422, ..Refusal::default() };
+            return self.step(run, Event::Refused(&unsupported), &[]);
         }
         self.shared.bucket.take().await;
         let answer = match self.send(transport, &ask).await {
@@ -153,6 +153,10 @@ impl Watcher {
         let read = answer.body.read_up_to(REFUSAL_BYTES);
         let body = tokio::time::timeout(REFUSAL_DEADLINE, read).await.unwrap_or_default();
         let refused = Refused::of_answer(answer.status, &answer.headers, &body);
+        if matches!(ask, Ask::StreamedList { .. }) && refused.refusal.is_not_understood() {
+            self.shared.streaming_refused(&refused.message).await;
+            return self.step(run, Event::Refused(&refused.refusal), &[]);
+        }
         let reason = answer.status.canonical_reason().unwrap_or_default();
         self.note_refusal(run, ask, &refused, reason);
         self.step(run, Event::Refused(&refused.refusal), &[])

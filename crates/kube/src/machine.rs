@@ -132,6 +132,13 @@ pub(crate) struct Refusal {
     pub(crate) version_too_large: bool,
 }
 
+impl Refusal {
+    /// Whether the server does not understand what it was asked, or has it switched off.
+    pub(crate) fn is_not_understood(&self) -> bool {
+        matches!(self.code, 400 | 405 | 406 | 415 | 422 | 501)
+    }
+}
+
 /// How an exchange failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failure {
@@ -526,7 +533,7 @@ impl Machine {
                 vec![Effect::CommitGeneration]
             }
             // Disabled by feature gate, unknown to a relay, or not understood: the plain list has the same content.
-            Event::Refused(refusal) if matches!(refusal.code, 400 | 405 | 406 | 415 | 422 | 501) => {
+            Event::Refused(refusal) if refusal.is_not_understood() => {
                 self.streaming = false;
                 self.list_via(ListVia::Cache, now)
             }

@@ -228,7 +228,7 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, std::io::Error> {
     let path = request.uri().path_and_query().unwrap().to_string();
-    if path == "/version" {
+    if path.ends_with("/version") {
         let body = format!("{{\"major\":\"1\",\"gitVersion\":\"{}\"}}", state.version.lock());
         return Ok(Response::new(whole(body.into_bytes())));
     }
