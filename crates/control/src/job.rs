@@ -315,12 +315,8 @@ impl JobTargets {
             for (source, targets) in &targets.sources {
                 match state {
                     TargetState::Active => {
-                        let first_seen = |id: &&TargetId| {
-                            self.active.get(id).is_none_or(|active| active.references == 1)
-                                || seen.insert(**id)
-                        };
-                        let ids: Vec<_> = targets.kept.iter().filter(first_seen).copied().collect();
-                        window.put_ids(provider, source, ids);
+                        let ids = targets.kept.iter().filter(|id| self.is_listed(**id, filter, &mut seen));
+                        window.put_ids(provider, source, ids.copied().collect());
                     }
                     TargetState::Dropped => window.put_range(provider, source, targets.dropped),
                     TargetState::Failed => window.put_range(provider, source, targets.failed),

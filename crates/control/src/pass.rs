@@ -14,6 +14,9 @@ use crate::live_job::LiveJob;
 /// Sources that are computed while the mirror is locked against changes, before others get their turn.
 const ROWS_PER_TURN: usize = 128;
 
+/// Turns after which the engine hears of first results, so that it need not wait for the last.
+const TURNS_PER_FLUSH: usize = 64;
+
 /// What is kept from one pass over a cluster to the next.
 #[derive(Default)]
 pub(crate) struct Pass {
@@ -47,7 +50,12 @@ impl Pass {
             if subscription.ready {
                 work.update(&changes, &mut self.writer);
             } else if work.is_possible() {
-                subscription.ready = work.compute_all(&mut self.writer);
+                let rows = work.view.rows(&cluster.mirror.read());
+                for rows in rows.chunks(ROWS_PER_TURN * TURNS_PER_FLUSH) {
+                    work.compute(rows, &mut self.writer);
+                    job.flush();
+                }
+                subscription.ready = work.finish_all();
             }
             job.flush();
         }
@@ -94,12 +102,15 @@ impl Work<'_> {
         self.compute(&touched.rows.into_iter().collect::<Vec<_>>(), writer);
     }
 
-    /// Computes every source and forgets those that are gone; false when the job is no more.
-    fn compute_all(&self, writer: &mut GroupWriter) -> bool {
+    /// Computes every source and forgets those that are gone.
+    fn compute_all(&self, writer: &mut GroupWriter) {
         let rows = self.view.rows(&self.cluster.mirror.read());
-        if !self.compute(&rows, writer) {
-            return false;
-        }
+        self.compute(&rows, writer);
+        self.finish_all();
+    }
+
+    /// Forgets the sources that are gone, now that all others are computed; false when the job is no more.
+    fn finish_all(&self) -> bool {
         let Some(sources) =
             self.job.read(|targets| targets.sources(self.provider).map(Box::<str>::from).collect::<Vec<_>>())
         else {
@@ -117,19 +128,22 @@ impl Work<'_> {
         self.job.update(|edit| edit.set_ready(self.provider))
     }
 
-    /// Computes the groups of these rows, a few at a time; false when the job is no more.
-    fn compute(&self, rows: &[RowId], writer: &mut GroupWriter) -> bool {
-        rows.chunks(ROWS_PER_TURN).all(|rows| {
+    /// Computes the groups of these rows, a few at a time.
+    fn compute(&self, rows: &[RowId], writer: &mut GroupWriter) {
+        for rows in rows.chunks(ROWS_PER_TURN) {
             let mirror = self.cluster.mirror.read();
-            self.job.update(|edit| {
+            let goes_on = self.job.update(|edit| {
                 for row in rows {
                     // A row that is gone by now is in the feed of the next pass.
                     if let Some((source, group)) = self.view.group(&mirror, *row, writer) {
                         edit.put(self.provider, &source, &group.labels, &group.targets);
                     }
                 }
-            })
-        })
+            });
+            if !goes_on {
+                return;
+            }
+        }
     }
 
     fn remove(&self, gone: &[ObjectKey]) {

@@ -235,7 +235,8 @@ fn object(kind: u8, key: u8, dice: [u8; 8]) -> Box<dyn Object> {
             pod.pod_ip = choose(dice[3], &["", "10.0.0.1", "10.0.0.2", "fd00::1"]).to_owned();
             pod.phase = choose(dice[4], &["Pending", "Running", "Failed"]).to_owned();
             pod.containers = vec![container(0, dice[5]), container(1, dice[6])];
-            pod.init_containers = if dice[7] % 4 == 0 { vec![container(2, dice[7])] } else { Vec::new() };
+            pod.init_containers =
+                if dice[7].is_multiple_of(4) { vec![container(2, dice[7])] } else { Vec::new() };
             let ready = choose(dice[7], &["True", "False"]).to_owned();
             pod.conditions =
                 vec![Condition { kind: "Ready".to_owned(), status: ready, ..Condition::default() }];

@@ -48,10 +48,13 @@ pub(crate) fn load(text: &str) -> Config {
     }
 }
 
+/// By job and id.
+type Targets = BTreeMap<(Arc<str>, TargetId), Arc<ScrapeTarget>>;
+
 /// An engine that keeps its targets; it checks that deltas fit on what it has.
 #[derive(Default)]
 pub(crate) struct Engine {
-    targets: Mutex<BTreeMap<(Arc<str>, TargetId), Arc<ScrapeTarget>>>,
+    targets: Mutex<Targets>,
     deltas: Mutex<usize>,
 }
 

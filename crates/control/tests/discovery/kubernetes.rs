@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use outrigger_sim::api_server::{ApiServer, ApiServerOptions};
 use outrigger_sim::store::Store;
+use outrigger_wire::kubernetes::ResourceKind;
 use outrigger_wire::kubernetes::object::{Container, ContainerPort, ObjectMeta, Pod};
 
 use crate::engine::{Rig, wait_until};
@@ -150,9 +151,7 @@ async fn an_outage_of_the_api_server_takes_no_target_away() {
 #[tokio::test]
 async fn a_resource_that_is_forbidden_is_named_with_its_rule_and_the_other_roles_go_on() {
     let (server, _store, directory) = cluster(&[("web-1", "Running")]).await;
-    server
-        .faults()
-        .change(|faults| drop(faults.forbidden.insert(outrigger_wire::kubernetes::ResourceKind::Service)));
+    server.faults().change(|faults| faults.forbidden.extend([ResourceKind::Service]));
     let rig = Rig::new();
     rig.apply(&format!(
         "scrape_configs:\n{}{}",
@@ -168,7 +167,7 @@ async fn a_resource_that_is_forbidden_is_named_with_its_rule_and_the_other_roles
     assert!(hint().is_some_and(|hint| hint.rule.contains("resources: [\"services\"]")));
     let provider = || rig.discovery.jobs()[0].providers[0].clone();
     wait_until(|| provider().error.is_some(), || "the job to say why it waits".to_owned()).await;
-    assert_eq!(provider().waiting_for, [outrigger_wire::kubernetes::ResourceKind::Service]);
+    assert_eq!(provider().waiting_for, [ResourceKind::Service]);
     assert!(rig.discovery.is_settled());
     server.faults().clear();
     let ready = || rig.discovery.jobs().iter().all(|job| job.providers[0].ready);
