@@ -108,10 +108,7 @@ impl Populator {
     }
 
     /// The labels of a target before relabelling: its own, then those of its group, then the job's defaults,
-    /// each only where the label is absent (Prometheus `PopulateDiscoveredLabels`).
-    ///
-    /// Prometheus 3.14 adds the three histogram labels to every target; here they are added only where the
-    /// job turns the option on, since absent means off.
+    /// each only where the label is absent (Prometheus 3.14 and later, `PopulateDiscoveredLabels`).
     pub fn discovered(&mut self, group: &Labels, target: &Labels) -> Labels {
         self.set_discovered(group, target);
         self.builder.build()
@@ -152,9 +149,7 @@ impl Populator {
             config.scrape_native_histograms,
         ];
         for ((name, _), on) in BOOLEAN_LABELS.into_iter().zip(options) {
-            if on {
-                builder.set_default(name, "true");
-            }
+            builder.set_default(name, if on { "true" } else { "false" });
         }
         for (name, values) in &config.params {
             if let Some(first) = values.first() {

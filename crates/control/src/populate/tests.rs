@@ -21,6 +21,12 @@ fn populate(config: ScrapeConfig, target: &[(&str, &str)]) -> (Populated, Labels
     (populated, populator.relabelled())
 }
 
+/// The labels without those of the histogram options, which every target has.
+fn without_options(all: &Labels) -> Labels {
+    let is_option = |name: &str| BOOLEAN_LABELS.iter().any(|(option, _)| *option == name);
+    Labels::from_pairs(all.iter().filter(|(name, _)| !is_option(name)).collect::<Vec<_>>())
+}
+
 fn kept(config: ScrapeConfig, target: &[(&str, &str)]) -> ScrapeTarget {
     match populate(config, target).0 {
         Populated::Keep(target) => target,
@@ -90,7 +96,7 @@ fn defaults_fill_only_what_is_absent() {
     ] {
         let (populated, relabelled) = populate(job(), target);
         assert!(matches!(populated, Populated::Keep(_)), "{target:?}");
-        assert_eq!(relabelled, labels(expected), "{target:?}");
+        assert_eq!(without_options(&relabelled), labels(expected), "{target:?}");
     }
 }
 
@@ -200,11 +206,17 @@ fn relabelling_runs_before_the_checks_and_before_the_instance_default() {
 }
 
 #[test]
-fn histogram_options_show_as_labels_only_when_the_job_turns_them_on() {
+fn histogram_options_are_labels_that_a_target_may_set_itself() {
     let mut config = job();
     config.scrape_native_histograms = true;
     let mut populator = Populator::new(Arc::new(config));
-    let discovered = populator.discovered(&Labels::empty(), &labels(&[("__address__", "a")]));
-    assert_eq!(discovered.get("__scrape_native_histograms__"), Some("true"));
-    assert_eq!(discovered.get("__convert_classic_histograms_to_nhcb__"), None);
+    let target = labels(&[("__address__", "a"), ("__always_scrape_classic_histograms__", "1")]);
+    let discovered = populator.discovered(&Labels::empty(), &target);
+    for (name, value) in [
+        ("__scrape_native_histograms__", "true"),
+        ("__convert_classic_histograms_to_nhcb__", "false"),
+        ("__always_scrape_classic_histograms__", "1"),
+    ] {
+        assert_eq!(discovered.get(name), Some(value));
+    }
 }
