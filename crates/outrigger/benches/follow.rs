@@ -13,10 +13,6 @@ mod follow;
 #[path = "../tests/process/harness.rs"]
 mod harness;
 
-mod process {
-    pub(crate) use crate::harness;
-}
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -92,6 +92,18 @@ const ROWS: &[Row] = &[
         WarnOnce,
         "native histograms are not collected yet",
     ),
+    Row(
+        At::Within("queue_config", "capacity"),
+        is_set,
+        WarnOnce,
+        "the queue is bounded in bytes: outrigger.limits.remote_write_queue_bytes",
+    ),
+    Row(
+        At::Within("queue_config", "retry_on_http_429"),
+        is_false,
+        WarnOnce,
+        "a 429 is always retried, so that a quota costs no samples",
+    ),
     Row(At::Within("basic_auth", "username_ref"), is_set, RefuseToRun, SECRET_REF),
     Row(At::Within("basic_auth", "password_ref"), is_set, RefuseToRun, SECRET_REF),
     Row(At::Within("authorization", "credentials_ref"), is_set, RefuseToRun, SECRET_REF),
@@ -122,6 +134,10 @@ fn resolved(node: &Node) -> Resolved {
 
 fn is_true(node: &Node) -> bool {
     resolved(node) == Resolved::Bool(true)
+}
+
+fn is_false(node: &Node) -> bool {
+    resolved(node) == Resolved::Bool(false)
 }
 
 /// Neither null, nor empty, nor zero.

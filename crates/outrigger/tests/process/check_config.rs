@@ -1,6 +1,6 @@
 //! `outrigger check config`.
 
-use super::harness::command;
+use crate::harness::command;
 
 async fn check(text: &str) -> (bool, String) {
     let directory = tempfile::tempdir().expect("a temporary directory");

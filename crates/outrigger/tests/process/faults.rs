@@ -7,8 +7,8 @@ use outrigger_sim::receiver::Answer;
 use outrigger_wire::kubernetes::ResourceKind;
 use serde_json::Value;
 
-use super::harness::{Outrigger, PATIENCE, Scene, command};
-use super::run::NODES_AND_PODS;
+use crate::harness::{Outrigger, PATIENCE, Scene, command};
+use crate::run::NODES_AND_PODS;
 
 const OVERVIEW: &str = "/api/outrigger/v1/overview";
 

@@ -72,6 +72,11 @@ impl Outrigger {
         Self { child, address: address.expect("the loop ended"), log, directory }
     }
 
+    /// The address of a path.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
     /// Replaces the configuration file, without reloading it.
     pub(crate) fn write_config(&self, config: &str) {
         std::fs::write(self.directory.path().join("prometheus.yml"), config).expect("writable");

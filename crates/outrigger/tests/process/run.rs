@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::harness::{Outrigger, PATIENCE, Scene};
+use crate::harness::{Outrigger, PATIENCE, Scene};
 
-pub(super) const NODES_AND_PODS: &str = r#"
+pub(crate) const NODES_AND_PODS: &str = r#"
 - job_name: nodes
   kubernetes_sd_configs: [{role: node}]
 - job_name: pods
@@ -18,12 +18,12 @@ pub(super) const NODES_AND_PODS: &str = r#"
   - {source_labels: [__meta_kubernetes_pod_name], target_label: pod}
 "#;
 
-fn up(value: &Value, job: &str) -> u64 {
+pub(crate) fn up(value: &Value, job: &str) -> u64 {
     let jobs = value["jobs"].as_array().expect("jobs");
     jobs.iter().find(|j| j["job"] == job).map_or(0, |j| j["up"].as_u64().unwrap_or(0))
 }
 
-const OVERVIEW: &str = "/api/outrigger/v1/overview";
+pub(crate) const OVERVIEW: &str = "/api/outrigger/v1/overview";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn targets_of_a_cluster_are_scraped_and_their_samples_delivered() {

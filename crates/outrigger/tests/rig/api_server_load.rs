@@ -8,15 +8,20 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use xtask::rig::{Component, FillPlan, Forwarder, Options, Rig, User};
 
-use crate::process::harness::{Outrigger, PATIENCE};
-use crate::rig::left_out;
+use crate::harness::{Outrigger, PATIENCE};
+use crate::left_out;
 
 const OVERVIEW: &str = "/api/outrigger/v1/overview";
 
 /// Thirty jobs with selectors, namespaces and attached metadata of their own.
 fn thirty_jobs(kubeconfig: &str) -> String {
     let mut config = String::from("global: {scrape_interval: 1m}\nscrape_configs:\n");
-    for (i, role) in ["node", "pod", "service", "endpoints", "endpointslice", "ingress"].iter().cycle().take(30).enumerate() {
+    for (i, role) in ["node", "pod", "service", "endpoints", "endpointslice", "ingress"]
+        .iter()
+        .cycle()
+        .take(30)
+        .enumerate()
+    {
         let selector = if i % 2 == 0 {
             format!(", selectors: [{{role: {role}, label: \"a{i}=b\"}}]")
         } else {
@@ -31,7 +36,9 @@ fn thirty_jobs(kubeconfig: &str) -> String {
 }
 
 fn of_outrigger(events: &[Value]) -> Vec<&Value> {
-    let ours = |event: &&Value| event["userAgent"].as_str().is_some_and(|agent| agent.starts_with("outrigger-master/"));
+    let ours = |event: &&Value| {
+        event["userAgent"].as_str().is_some_and(|agent| agent.starts_with("outrigger-master/"))
+    };
     events.iter().filter(ours).collect()
 }
 
@@ -39,9 +46,11 @@ fn of_outrigger(events: &[Value]) -> Vec<&Value> {
 fn lists(events: &[&Value]) -> BTreeMap<String, usize> {
     let mut lists = BTreeMap::new();
     for event in events {
-        let whole = event["verb"] == "list" || event["requestURI"].as_str().is_some_and(|u| u.contains("sendInitialEvents=true"));
+        let whole = event["verb"] == "list"
+            || event["requestURI"].as_str().is_some_and(|u| u.contains("sendInitialEvents=true"));
         let resource = event["objectRef"]["resource"].as_str().unwrap_or("").to_owned();
-        let started = event["stage"] == "ResponseStarted" || (event["verb"] == "list" && event["stage"] == "ResponseComplete");
+        let started = event["stage"] == "ResponseStarted"
+            || (event["verb"] == "list" && event["stage"] == "ResponseComplete");
         if whole && started {
             *lists.entry(resource).or_default() += 1;
         }
@@ -97,6 +106,11 @@ async fn open_watches_are_one_each(rig: &Rig, outrigger: &Outrigger, resources: 
         let watches = lines.filter(|line| line.contains(&resource) && line.contains("verb=\"WATCH\""));
         watches.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64
     };
+    let all_watching = |v: &Value| {
+        let watches = v["clusters"][0]["watches"].as_array().unwrap();
+        watches.iter().all(|w| w["phase"] == "watching" && w["last_error"].is_null())
+    };
+    outrigger.until(OVERVIEW, "all watches open again", all_watching).await;
     let mut before = BTreeMap::new();
     for resource in resources {
         before.insert(*resource, open(resource).await);
@@ -104,8 +118,13 @@ async fn open_watches_are_one_each(rig: &Rig, outrigger: &Outrigger, resources: 
     outrigger.signal("KILL");
     let deadline = Instant::now() + PATIENCE;
     for resource in resources {
-        while open(resource).await != before[resource] - 1 {
-            assert!(Instant::now() < deadline, "{resource}: {} before, {} after", before[resource], open(resource).await);
+        while open(resource).await != before[resource].saturating_sub(1) {
+            assert!(
+                Instant::now() < deadline,
+                "{resource}: {} before, {} after",
+                before[resource],
+                open(resource).await
+            );
             sleep(Duration::from_millis(200)).await;
         }
     }

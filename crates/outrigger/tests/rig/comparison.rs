@@ -7,8 +7,8 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use xtask::rig::{Component, FillPlan, Options, Rig, User};
 
-use crate::process::harness::{Outrigger, PATIENCE};
-use crate::rig::left_out;
+use crate::harness::{Outrigger, PATIENCE};
+use crate::left_out;
 
 /// Values that both must read alike, however odd.
 const TEXTFILE: &str = "\
@@ -53,7 +53,7 @@ scrape_configs:
 - job_name: selected-pods
   kubernetes_sd_configs:
   - {{role: pod, kubeconfig_file: {kubeconfig}, selectors: [{{role: pod, label: "app.kubernetes.io/name=node-exporter", field: "status.phase=Running"}}]}}
-  params: {{collect[]: [textfile, uname]}}
+  params: {{"collect[]": [textfile, uname]}}
 - job_name: nodes
   kubernetes_sd_configs: [{{role: node, kubeconfig_file: {kubeconfig}}}]
   relabel_configs:
@@ -66,7 +66,7 @@ scrape_configs:
   - {{source_labels: [__tmp_sample], regex: "3", action: keep}}
   - {{source_labels: [__address__], target_label: service_address}}
   - {{target_label: __address__, replacement: "{exporter}"}}
-  params: {{collect[]: [textfile]}}
+  params: {{"collect[]": [textfile]}}
 - job_name: endpoints
   kubernetes_sd_configs: [{{role: endpoints, kubeconfig_file: {kubeconfig}, namespaces: {{names: [monitoring]}}}}]
 - job_name: slices
@@ -82,7 +82,7 @@ scrape_configs:
   - {{source_labels: [__address__, __meta_kubernetes_ingress_path], separator: "", target_label: ingress}}
   - {{target_label: __address__, replacement: "{exporter}"}}
   - {{target_label: __scheme__, replacement: http}}
-  params: {{collect[]: [textfile]}}
+  params: {{"collect[]": [textfile]}}
 "#
     )
 }
@@ -135,7 +135,8 @@ fn targets(answer: &Value) -> BTreeMap<TargetKey, TargetFacts> {
         .iter()
         .map(|target| {
             let key = (text(&target["scrapePool"]), labels_of(&target["labels"]));
-            let facts = (text(&target["scrapeUrl"]), labels_of(&target["discoveredLabels"]), text(&target["health"]));
+            let facts =
+                (text(&target["scrapeUrl"]), labels_of(&target["discoveredLabels"]), text(&target["health"]));
             (key, facts)
         })
         .collect()
@@ -152,7 +153,8 @@ async fn until_the_same_targets(rig: &Rig, outrigger: &Outrigger) -> BTreeMap<Ta
         let (theirs, ours) = (targets(&theirs_answer), targets(&ours_answer));
         let scraped = ours.values().all(|(_, _, health)| health != "unknown");
         let dropped = |answer: &Value| answer["data"]["droppedTargetCounts"].clone();
-        if !theirs.is_empty() && theirs == ours && scraped && dropped(&theirs_answer) == dropped(&ours_answer) {
+        if !theirs.is_empty() && theirs == ours && scraped && dropped(&theirs_answer) == dropped(&ours_answer)
+        {
             return ours;
         }
         if Instant::now() > deadline {
@@ -171,13 +173,19 @@ fn explain(theirs: &BTreeMap<TargetKey, TargetFacts>, ours: &BTreeMap<TargetKey,
     for key in ours.keys().filter(|key| !theirs.contains_key(*key)).take(5) {
         println!("only Outrigger: {key:#?}");
     }
-    for (key, facts) in ours.iter().filter(|(key, facts)| theirs.get(*key).is_some_and(|f| f != *facts)).take(5) {
+    for (key, facts) in
+        ours.iter().filter(|(key, facts)| theirs.get(*key).is_some_and(|f| f != *facts)).take(5)
+    {
         println!("{key:?} differs:\nPrometheus {:#?}\nOutrigger {facts:#?}", theirs[key]);
     }
 }
 
 /// Series with their value, as text, of an instant query.
-async fn query(rig: &Rig, component: Component, expression: &str) -> BTreeMap<BTreeMap<String, String>, String> {
+async fn query(
+    rig: &Rig,
+    component: Component,
+    expression: &str,
+) -> BTreeMap<BTreeMap<String, String>, String> {
     let path = format!("/api/v1/query?query={}", encode(expression));
     let answer = rig.client(component).unwrap().get(&path).await.unwrap();
     let result = answer["data"]["result"].as_array().unwrap_or_else(|| panic!("{answer}"));
@@ -198,20 +206,29 @@ async fn samples_are_equal(rig: &Rig) {
     loop {
         let theirs = query(rig, Component::Prometheus, all).await;
         let ours = query(rig, Component::PrometheusReceiver, all).await;
-        let (their_names, our_names): (BTreeSet<_>, BTreeSet<_>) = (theirs.keys().collect(), ours.keys().collect());
+        let (their_names, our_names): (BTreeSet<_>, BTreeSet<_>) =
+            (theirs.keys().collect(), ours.keys().collect());
         // A value is compared where neither side saw it move.
         let their_still = standing_still(rig, Component::Prometheus).await;
         let our_still = standing_still(rig, Component::PrometheusReceiver).await;
-        let compared: Vec<_> =
-            theirs.iter().filter(|(labels, _)| their_still.contains(*labels) && our_still.contains(*labels)).collect();
+        let compared: Vec<_> = theirs
+            .iter()
+            .filter(|(labels, _)| their_still.contains(*labels) && our_still.contains(*labels))
+            .collect();
         let unequal: Vec<_> = compared
             .iter()
             .filter(|(labels, value)| ours.get(*labels) != Some(value))
             .take(5)
-            .map(|(labels, value)| format!("{labels:?}: Prometheus {value}, Outrigger {:?}", ours.get(*labels)))
+            .map(|(labels, value)| {
+                format!("{labels:?}: Prometheus {value}, Outrigger {:?}", ours.get(*labels))
+            })
             .collect();
         if their_names == our_names && unequal.is_empty() && compared.len() > 1000 {
-            println!("{} series are the same, {} of them with a value that stands still", theirs.len(), compared.len());
+            println!(
+                "{} series are the same, {} of them with a value that stands still",
+                theirs.len(),
+                compared.len()
+            );
             return;
         }
         if Instant::now() > deadline {
@@ -221,7 +238,12 @@ async fn samples_are_equal(rig: &Rig) {
             for labels in our_names.difference(&their_names).take(5) {
                 println!("only Outrigger: {labels:?}");
             }
-            panic!("{} and {} series, {} compared, unequal: {unequal:#?}", theirs.len(), ours.len(), compared.len());
+            panic!(
+                "{} and {} series, {} compared, unequal: {unequal:#?}",
+                theirs.len(),
+                ours.len(),
+                compared.len()
+            );
         }
         sleep(Duration::from_secs(2)).await;
     }

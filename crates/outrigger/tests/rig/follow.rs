@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use xtask::rig::{Component, FillPlan, Options, Rig, User};
 
-use crate::process::harness::{Outrigger, PATIENCE};
+use crate::harness::{Outrigger, PATIENCE};
 
 /// A step, and the time from kubectl's return to the target's change.
 pub(crate) struct Followed {
@@ -47,9 +47,11 @@ async fn life(rig: &Rig, outrigger: &Outrigger, pod: &str, followed: &mut Vec<Fo
         )
     };
     let patch = async |text: String| {
-        rig.kubectl(&["patch", "pod", pod, "--subresource=status", "-p", &text]).await.unwrap();
+        rig.kubectl(&["patch", "pod", pod, "--subresource=status", "--type=merge", "-p", &text])
+            .await
+            .unwrap();
     };
-    let labelled = |name: &'static str, value: &'static str| move |t: &Value| t["labels"][name] == value;
+    let labelled = |name: &'static str, value: &'static str| move |t: &&Value| t["labels"][name] == value;
 
     apply(rig, &manifest).await;
     patch(status("False", "127.0.0.1")).await;
@@ -102,7 +104,7 @@ async fn until(outrigger: &Outrigger, pod: &str, condition: impl Fn(&[&Value]) -
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pod_is_followed_through_its_life() {
-    if super::left_out("a pod's life") {
+    if crate::left_out("a pod's life") {
         return;
     }
     let plan = FillPlan { nodes: 10, pods: 100, ..FillPlan::default() };
