@@ -415,3 +415,92 @@ fn escape_extra_key(key: &str) -> String {
     }
     escaped
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use outrigger_model::clock::SystemClock;
+    use outrigger_rt::resolver::ResolverOptions;
+
+    use super::*;
+
+    fn load_from(
+        connection: &ClusterConnection,
+        environment: &dyn Fn(&str) -> Option<OsString>,
+    ) -> Result<Access, ConnectError> {
+        let clock: SharedClock = Arc::new(SystemClock);
+        let resolver = Resolver::new(ResolverOptions::default());
+        let around = Surroundings { clock: &clock, resolver: &resolver, user_agent: "test", environment };
+        Access::load(connection, &around)
+    }
+
+    fn write(directory: &Path, name: &str, current: &str, contexts: &[(&str, &str)]) -> PathBuf {
+        let mut text = format!("apiVersion: v1\nkind: Config\ncurrent-context: {current:?}\n");
+        let mut lists = ["clusters:\n".to_owned(), "contexts:\n".to_owned()];
+        for (context, server) in contexts {
+            lists[0].push_str(&format!("- {{name: {context}, cluster: {{server: \"{server}\"}}}}\n"));
+            lists[1].push_str(&format!(
+                "- {{name: {context}, context: {{cluster: {context}, namespace: ns-{context}}}}}\n"
+            ));
+        }
+        text.push_str(&lists.concat());
+        let path = directory.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    #[test]
+    fn kubeconfigs_are_found_and_merged_as_kubectl_does() {
+        let home = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(home.path().join(".kube")).unwrap();
+        write(&home.path().join(".kube"), "config", "home", &[("home", "https://home.test:6443")]);
+        // No current context in the first; the same name in both; one file is not there.
+        let first = write(directory.path(), "1", "", &[("a", "https://first.test")]);
+        let second = write(
+            directory.path(),
+            "2",
+            "b",
+            &[("a", "https://second.test"), ("b", "localhost:8080"), ("c", "https://127.0.0.1:6443/prefix/")],
+        );
+        let list = std::env::join_paths([&first, &directory.path().join("absent"), &second]).unwrap();
+        let environment = |list: Option<OsString>| {
+            let home = home.path().as_os_str().to_owned();
+            move |name: &str| match name {
+                "KUBECONFIG" => list.clone(),
+                "HOME" => Some(home.clone()),
+                _ => None,
+            }
+        };
+        for (list, context, server, namespace) in [
+            (None, None, "https://home.test:6443/", "ns-home"),
+            (Some(OsString::new()), None, "https://home.test:6443/", "ns-home"),
+            (Some(list.clone()), None, "http://localhost:8080/", "ns-b"),
+            (Some(list.clone()), Some("a"), "https://first.test/", "ns-a"),
+            (Some(list), Some("c"), "https://127.0.0.1:6443/prefix/", "ns-c"),
+        ] {
+            let connection = ClusterConnection::Infer { context: context.map(str::to_owned) };
+            let access = load_from(&connection, &environment(list)).unwrap();
+            assert_eq!((access.server.to_string().as_str(), access.namespace.as_str()), (server, namespace));
+        }
+        let error = load_from(&ClusterConnection::Infer { context: None }, &|_| None).err().unwrap();
+        // In a pod this machine's service account would serve.
+        assert!(matches!(error, ConnectError::Nothing { .. }), "{error}");
+        assert!(error.to_string().contains("give a kubeconfig file or an api_server"), "{error}");
+    }
+
+    #[test]
+    fn impersonation_becomes_headers() {
+        let mut config = kube::Config::new(Uri::from_static("https://localhost"));
+        config.auth_info.impersonate = Some("ann".to_owned());
+        config.auth_info.impersonate_groups = Some(vec!["dev".to_owned(), "ops".to_owned()]);
+        let extra = [("scopes/a b".to_owned(), vec!["view".to_owned()])];
+        config.auth_info.impersonate_user_extra = Some(extra.into_iter().collect());
+        let headers = impersonation(&config).unwrap();
+        let groups: Vec<_> = headers.get_all("impersonate-group").iter().collect();
+        assert_eq!(headers["impersonate-user"], "ann");
+        assert_eq!(groups, ["dev", "ops"]);
+        assert_eq!(headers["impersonate-extra-scopes%2fa%20b"], "view");
+    }
+}

@@ -293,3 +293,54 @@ async fn what_is_wrong_with_a_kubeconfig_is_said_with_file_and_fix() {
     let error = Cluster::connect(connection, options()).await.err().unwrap().to_string();
     assert!(error.contains("absent: no such file"), "{error}");
 }
+
+/// A proxy that notes what it is asked for and connects to the server whatever that is.
+async fn start_proxy(
+    target: std::net::SocketAddr,
+) -> (std::net::SocketAddr, Arc<parking_lot::Mutex<Vec<String>>>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let log = asked.clone();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let log = log.clone();
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(client.read_u8().await.unwrap());
+                }
+                log.lock().push(String::from_utf8(head).unwrap().to_lowercase());
+                let mut server = tokio::net::TcpStream::connect(target).await.unwrap();
+                client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    (address, asked)
+}
+
+#[tokio::test]
+async fn a_proxy_of_the_kubeconfig_is_used() {
+    let server = Server::start().await;
+    let (proxy, asked) = start_proxy(server.address).await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = kubeconfig(directory.path(), &server, "token: t");
+    let text = std::fs::read_to_string(&path).unwrap();
+    // The name is the proxy's to resolve; the certificate is for another one.
+    let text = text.replace(
+        &format!("server: {}", server.url()),
+        &format!("server: https://api.test:6443\n    tls-server-name: localhost\n    proxy-url: http://ann:p%40w@{proxy}"),
+    );
+    std::fs::write(&path, text).unwrap();
+    let connection = ClusterConnection::Kubeconfig { path, context: None };
+    let cluster = Cluster::connect(connection, options()).await.unwrap();
+    let rows = Rows::new();
+    let _watch = watch(&cluster, POD, &rows);
+    let _stream = server.next(PODS).await.stream_list(&["a"], "10");
+    rows.until_pods("a").await;
+    let asked = asked.lock().join("");
+    assert!(asked.contains("connect api.test:6443 http/1.1"), "{asked}");
+    assert!(asked.contains("proxy-authorization: basic yw5uonbadw=="), "{asked}");
+}
