@@ -139,3 +139,46 @@ async fn the_page_and_its_files_are_served_with_a_policy() {
     assert_eq!(outrigger.request("GET", "/nothing").await.0, 404);
     assert!(outrigger.metric("outrigger_build_info{version=\"0.1.0\"}").await.is_some());
 }
+
+/// Prometheus' own examples, copied with their source into the configuration crate's test data.
+fn example(name: &str) -> String {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/testdata/prometheus-config");
+    std::fs::read_to_string(format!("{folder}/{name}")).expect("the example is there")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn prometheus_own_examples_load_and_discover() {
+    let scene = Scene::start(5, 200).await;
+    let kubernetes = format!(
+        "{}\noutrigger: {{kubernetes: {{kubeconfig: {}}}}}\n",
+        example("example-prometheus-kubernetes.yml"),
+        scene.kubeconfig()
+    );
+    let outrigger = Outrigger::run(&kubernetes).await;
+    let found = |value: &Value, job: &str| {
+        let jobs = value["jobs"].as_array().expect("jobs");
+        let job = jobs.iter().find(|j| j["job"] == job).expect("the job");
+        let count = |key: &str| job[key].as_u64().unwrap_or(0);
+        (count("up") + count("down") + count("unknown"), count("dropped"))
+    };
+    // Of the simulated workloads some pods are annotated; their services and ingresses are not for probing.
+    outrigger
+        .until(OVERVIEW, "discovered", |v| {
+            v["ready"] == true
+                && found(v, "kubernetes-nodes") == (5, 0)
+                && found(v, "kubernetes-cadvisor") == (5, 0)
+                && found(v, "kubernetes-pods").0 >= 50
+                && found(v, "kubernetes-services").1 > 0
+                && found(v, "kubernetes-ingresses").1 > 0
+                && found(v, "kubernetes-service-endpoints").1 > 0
+        })
+        .await;
+    assert!(outrigger.stop().await.success());
+
+    let agent = Outrigger::run(&example("example-prometheus-agent.yml")).await;
+    agent
+        .until(OVERVIEW, "the agent's own target", |v| {
+            v["jobs"][0]["job"] == "prometheus" && v["ready"] == true
+        })
+        .await;
+}
