@@ -254,6 +254,9 @@ impl Cache {
             return Ok(Built { path: self.find(pin)?, minutes: None });
         };
         let path = self.binary(pin);
+        if path.exists() {
+            return Ok(Built { path, minutes: None });
+        }
         fs::create_dir_all(self.root.join("bin"))
             .with_context(|| format!("create {}", self.root.display()))?;
         let lock_path = self.root.join("build.lock");
