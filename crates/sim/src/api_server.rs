@@ -303,8 +303,7 @@ fn check_general_faults(shared: &Shared) -> Result<(), Status> {
         return Err(status(401, "Unauthorized", "Unauthorized"));
     }
     if let Some(after) = faults.too_many_requests {
-        let mut status =
-            status(429, "TooManyRequests", "too many requests, please try again later");
+        let mut status = status(429, "TooManyRequests", "too many requests, please try again later");
         status.retry_after_seconds = Some(u32::try_from(after.as_secs()).unwrap_or(u32::MAX));
         return Err(status);
     }
@@ -395,8 +394,14 @@ fn list_response(
         _ => String::new(),
     };
     let remaining = (paged && options.selector.is_empty()).then(|| selected.len() - page.len());
-    let message =
-        encode::list(resource, representation, newest, &continue_token, remaining, page.iter().map(|o| &***o));
+    let message = encode::list(
+        resource,
+        representation,
+        newest,
+        &continue_token,
+        remaining,
+        page.iter().map(|o| &***o),
+    );
     Ok(chunked(representation.list_media_type(), message))
 }
 

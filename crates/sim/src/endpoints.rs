@@ -171,10 +171,7 @@ fn answer(
 
 fn compress(text: &str) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder
-        .write_all(text.as_bytes())
-        .and_then(|()| encoder.finish())
-        .expect("writing to a Vec cannot fail")
+    encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish()).expect("writing to a Vec cannot fail")
 }
 
 /// A number of its own for each name, so that no two endpoints move alike.
@@ -229,11 +226,12 @@ fn pod_metrics(name: &str, seconds: f64) -> String {
         let value = elapsed * 20.0 * (0.2 + seed) * share;
         let _ = writeln!(text, "http_requests_total{{code=\"{code}\"}} {value:.0}");
     }
-    text.push_str("# HELP http_request_duration_seconds Latency.\n# TYPE http_request_duration_seconds histogram\n");
+    text.push_str(
+        "# HELP http_request_duration_seconds Latency.\n# TYPE http_request_duration_seconds histogram\n",
+    );
     let count = elapsed * 20.0 * (0.2 + seed);
     for (bound, share) in [("0.005", 0.4), ("0.05", 0.8), ("0.5", 0.98), ("5", 0.999), ("+Inf", 1.0)] {
-        let _ =
-            writeln!(text, "http_request_duration_seconds_bucket{{le=\"{bound}\"}} {:.0}", count * share);
+        let _ = writeln!(text, "http_request_duration_seconds_bucket{{le=\"{bound}\"}} {:.0}", count * share);
     }
     let _ = writeln!(text, "http_request_duration_seconds_sum {:.3}", count * 0.03);
     let _ = writeln!(text, "http_request_duration_seconds_count {count:.0}");

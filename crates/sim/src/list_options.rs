@@ -46,8 +46,14 @@ impl ListOptions {
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
                 "watch" => options.watch = is_true(&value),
-                "labelSelector" => options.selector.labels = LabelSelector::parse(&value).map_err(|error| bad_selector(&error))?,
-                "fieldSelector" => options.selector.fields = FieldSelector::parse(&value).map_err(|error| bad_selector(&error))?,
+                "labelSelector" => {
+                    options.selector.labels =
+                        LabelSelector::parse(&value).map_err(|error| bad_selector(&error))?
+                }
+                "fieldSelector" => {
+                    options.selector.fields =
+                        FieldSelector::parse(&value).map_err(|error| bad_selector(&error))?
+                }
                 "resourceVersion" => options.resource_version = value.into_owned(),
                 "resourceVersionMatch" => options.resource_version_match = parse_match(&value)?,
                 "limit" => options.limit = parse_number(&name, &value)?,

@@ -157,7 +157,10 @@ impl Population {
         meta.labels = labels([
             ("kubernetes.io/hostname", name.as_str()),
             ("kubernetes.io/os", "linux"),
-            ("node.kubernetes.io/instance-type", if index % 10 == 0 { "gpu.8xlarge" } else { "general.4xlarge" }),
+            (
+                "node.kubernetes.io/instance-type",
+                if index % 10 == 0 { "gpu.8xlarge" } else { "general.4xlarge" },
+            ),
             ("topology.kubernetes.io/region", "region-1"),
             ("topology.kubernetes.io/zone", &zone_name(index)),
         ]);

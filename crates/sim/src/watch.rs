@@ -15,6 +15,8 @@ use crate::store::{Change, ChangeKind, Store, StoredObject};
 
 /// Time between bookmarks; the real server's is about a minute.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
+/// Time before its end at which a stream gets a last bookmark.
+const LAST_BOOKMARK: Duration = Duration::from_secs(2);
 /// Default length of a stream that names no `timeoutSeconds`.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1800);
 /// Changes taken from the log at a time.
@@ -59,7 +61,7 @@ pub(crate) async fn run(
     let deadline = Instant::now() + request.options.timeout.unwrap_or(DEFAULT_TIMEOUT);
     let mut revisions = store.subscribe();
     let Some(mut revision) = start(&store, &faults, &request, &mut sender).await else { return };
-    let mut next_bookmark = Instant::now() + BOOKMARK_INTERVAL;
+    let mut next_bookmark = bookmark_after(Instant::now(), deadline);
     loop {
         let changes = match store.changes_after(request.resource, revision, BATCH) {
             Ok(changes) => changes,
@@ -81,20 +83,26 @@ pub(crate) async fn run(
         }
         tokio::select! {
             changed = revisions.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep_until(next_bookmark.min(deadline)) => {
-                let over = Instant::now() >= deadline;
+            () = tokio::time::sleep_until(deadline) => return,
+            () = tokio::time::sleep_until(next_bookmark) => {
                 let bookmarks = request.options.allow_watch_bookmarks && !faults.get().no_bookmarks;
                 let newest = revision.max(store.resource_version());
                 if bookmarks && !sender.send(encode::bookmark(&request, newest, false)).await {
                     return;
                 }
-                if over {
-                    return;
-                }
-                next_bookmark = Instant::now() + BOOKMARK_INTERVAL;
+                next_bookmark = bookmark_after(Instant::now(), deadline);
             }
             () = sender.frames.closed() => return,
         }
+    }
+}
+
+/// When the bookmark after `now` is due: about a minute later, or shortly before the end.
+fn bookmark_after(now: Instant, deadline: Instant) -> Instant {
+    let next = now + BOOKMARK_INTERVAL;
+    match deadline.checked_sub(LAST_BOOKMARK) {
+        Some(last) if last > now => next.min(last),
+        _ => next,
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outrigger_kube::{
-    Cluster, ClusterConnection, ConnectOptions, ObjectError, RequestBudget, WatchChange, WatchPolicy, WatchSink,
+    Cluster, ClusterConnection, ConnectOptions, ObjectError, RequestBudget, WatchChange, WatchPolicy,
+    WatchSink,
 };
 use outrigger_model::clock::ManualClock;
 use outrigger_model::sample::Timestamp;
@@ -227,9 +228,7 @@ async fn garbage_and_half_frames_are_survived() {
             None => faults.cut_after_bytes = Some(100),
         });
         scene.server.cut_connections();
-        scene
-            .until("an error", |scene| scene.cluster.statuses()[0].last_error.is_some())
-            .await;
+        scene.until("an error", |scene| scene.cluster.statuses()[0].last_error.is_some()).await;
         scene.population.replace_pod(7);
         scene.server.faults().clear();
         scene.until_equal(ResourceKind::Pod).await;
@@ -244,9 +243,11 @@ async fn endpoints_answer_as_who_has_the_address_and_hang_up_otherwise() {
     let endpoints = Endpoints::start(addresses.clone(), clock).expect("a port");
     let options = PopulationOptions { nodes: 2, pods: 4, port: endpoints.port() };
     let _population = Population::create(options, Arc::default(), addresses, 1_700_000_000);
-    for (address, found) in
-        [("127.32.0.1", Some("node_cpu_seconds_total")), ("127.64.0.1", Some("http_requests_total")), ("127.9.9.9", None)]
-    {
+    for (address, found) in [
+        ("127.32.0.1", Some("node_cpu_seconds_total")),
+        ("127.64.0.1", Some("http_requests_total")),
+        ("127.9.9.9", None),
+    ] {
         let mut stream = tokio::net::TcpStream::connect((address, endpoints.port())).await.expect("connect");
         let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
         let _ = stream.write_all(request.as_bytes()).await;
