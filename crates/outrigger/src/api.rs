@@ -47,7 +47,6 @@ pub(crate) struct ConfigState {
 }
 
 impl AppState {
-    #[expect(clippy::too_many_arguments, reason = "one wiring, called once")]
     pub(crate) fn new(
         clock: SharedClock,
         registry: Registry,

@@ -254,7 +254,7 @@ fn route(
     shared: &Arc<Shared>,
     request: &Request<Incoming>,
     record: &mut RequestRecord,
-) -> Result<Response<Body>, Status> {
+) -> Result<Response<Body>, Box<Status>> {
     check_general_faults(shared)?;
     let expected = format!("Bearer {}", shared.options.token);
     let given = request.headers().get(AUTHORIZATION).and_then(|v| v.to_str().ok());
@@ -294,7 +294,7 @@ fn route(
     list_response(shared, resource, &namespace, &options, representation)
 }
 
-fn check_general_faults(shared: &Shared) -> Result<(), Status> {
+fn check_general_faults(shared: &Shared) -> Result<(), Box<Status>> {
     let faults = shared.faults.get();
     if faults.internal_error {
         return Err(status(500, "InternalError", "the simulated server is told to fail"));
@@ -310,7 +310,7 @@ fn check_general_faults(shared: &Shared) -> Result<(), Status> {
     Ok(())
 }
 
-fn check_resource_faults(shared: &Shared, resource: ResourceKind) -> Result<(), Status> {
+fn check_resource_faults(shared: &Shared, resource: ResourceKind) -> Result<(), Box<Status>> {
     let faults = shared.faults.get();
     if faults.not_served.contains(&resource) {
         return Err(status(404, "NotFound", "the server could not find the requested resource"));
@@ -341,7 +341,7 @@ fn parse_path(path: &str) -> Option<(ResourceKind, String)> {
     })
 }
 
-fn watch_response(shared: &Arc<Shared>, request: WatchRequest) -> Result<Response<Body>, Status> {
+fn watch_response(shared: &Arc<Shared>, request: WatchRequest) -> Result<Response<Body>, Box<Status>> {
     let faults = shared.faults.get();
     if request.options.send_initial_events.is_some() && faults.refuse_watch_list {
         let message = "ListOptions.meta.k8s.io \"\" is invalid: sendInitialEvents: Forbidden: \
@@ -367,7 +367,7 @@ fn list_response(
     namespace: &str,
     options: &ListOptions,
     representation: Representation,
-) -> Result<Response<Body>, Status> {
+) -> Result<Response<Body>, Box<Status>> {
     if let Some(garbage) = shared.faults.get().garbage {
         return Ok(body(StatusCode::OK, representation.list_media_type(), garbage.into()));
     }
@@ -410,7 +410,7 @@ fn encode_continue(last: &ObjectKey) -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text)
 }
 
-fn parse_continue(token: &str) -> Result<Option<ObjectKey>, Status> {
+fn parse_continue(token: &str) -> Result<Option<ObjectKey>, Box<Status>> {
     if token.is_empty() {
         return Ok(None);
     }
@@ -421,21 +421,21 @@ fn parse_continue(token: &str) -> Result<Option<ObjectKey>, Status> {
     Ok(Some(ObjectKey { namespace: namespace.to_owned(), name: name.to_owned() }))
 }
 
-fn too_large_resource_version(asked: u64, newest: u64) -> Status {
+fn too_large_resource_version(asked: u64, newest: u64) -> Box<Status> {
     let message = format!("Timeout: Too large resource version: {asked}, current: {newest}");
     let mut status = status(504, "Timeout", &message);
     status.retry_after_seconds = Some(1);
     status
 }
 
-pub(crate) fn status(code: i32, reason: &str, message: &str) -> Status {
-    Status {
+pub(crate) fn status(code: i32, reason: &str, message: &str) -> Box<Status> {
+    Box::new(Status {
         status: "Failure".to_owned(),
         code,
         reason: reason.to_owned(),
         message: message.to_owned(),
         ..Status::default()
-    }
+    })
 }
 
 fn refuse(status: &Status, accept: &str) -> Response<Body> {

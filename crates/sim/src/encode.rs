@@ -167,7 +167,7 @@ pub(crate) fn expired_event(asked: u64, oldest: u64) -> Bytes {
 }
 
 /// 410 `Expired`.
-pub(crate) fn expired_status(asked: u64, oldest: u64) -> Status {
+pub(crate) fn expired_status(asked: u64, oldest: u64) -> Box<Status> {
     api_server::status(410, "Expired", &format!("too old resource version: {asked} ({oldest})"))
 }
 

@@ -159,7 +159,7 @@ impl Population {
             ("kubernetes.io/os", "linux"),
             (
                 "node.kubernetes.io/instance-type",
-                if index % 10 == 0 { "gpu.8xlarge" } else { "general.4xlarge" },
+                if index.is_multiple_of(10) { "gpu.8xlarge" } else { "general.4xlarge" },
             ),
             ("topology.kubernetes.io/region", "region-1"),
             ("topology.kubernetes.io/zone", &zone_name(index)),

@@ -1,4 +1,5 @@
 //! The binary as a process on loopback, against simulated peers.
+#![allow(clippy::print_stdout, reason = "tests")]
 
 mod check_config;
 mod faults;
