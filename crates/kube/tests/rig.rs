@@ -18,9 +18,12 @@ use xtask::rig::{Component, Options, Rig, User};
 /// Longest wait for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Names by resource, and how many lists brought them.
+/// Names of all objects, names that the running list brought, and how many lists were whole.
+type Table = (BTreeSet<String>, BTreeSet<String>, u32);
+
+/// What the watches brought, by resource.
 #[derive(Default)]
-struct Names(Mutex<BTreeMap<ResourceKind, (BTreeSet<String>, BTreeSet<String>, u32)>>);
+struct Names(Mutex<BTreeMap<ResourceKind, Table>>);
 
 impl WatchSink for Names {
     fn begin_generation(&self, resource: ResourceKind) {
