@@ -44,6 +44,8 @@ struct State {
     arrived: tokio::sync::Notify,
     accepted: AtomicUsize,
     connections: Mutex<Vec<AbortHandle>>,
+    /// Counts the calls of [`Server::go_away`].
+    go_away: tokio::sync::watch::Sender<u32>,
 }
 
 /// A request to be answered.
@@ -110,6 +112,7 @@ impl Server {
             arrived: tokio::sync::Notify::new(),
             accepted: AtomicUsize::new(0),
             connections: Mutex::default(),
+            go_away: tokio::sync::watch::Sender::new(0),
         });
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
         let task = tokio::spawn(accept(listener, acceptor, state.clone())).abort_handle();
@@ -156,6 +159,11 @@ impl Server {
     /// Requests that nobody has answered.
     pub(crate) fn waiting(&self, prefix: &str) -> usize {
         self.state.waiting.lock().iter().filter(|exchange| exchange.path.starts_with(prefix)).count()
+    }
+
+    /// Asks every client to open another connection (HTTP/2 GOAWAY); open streams go on.
+    pub(crate) fn go_away(&self) {
+        self.state.go_away.send_modify(|calls| *calls += 1);
     }
 
     /// Cuts every connection without a word.
@@ -208,12 +216,18 @@ async fn accept(listener: TcpListener, acceptor: tokio_rustls::TlsAcceptor, stat
             let Ok(tls) = acceptor.accept(socket).await else { return };
             let connection = for_task.accepted.fetch_add(1, Ordering::SeqCst);
             // The subject of the client's certificate stands in for authentication.
+            let mut go_away = for_task.go_away.subscribe();
             let client = tls.get_ref().1.peer_certificates().map(|chain| chain[0].to_vec());
             let service = service_fn(move |request| {
                 answer(for_task.clone(), connection, cut.clone(), client.clone(), request)
             });
-            let _ =
-                auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(tls), service).await;
+            let builder = auto::Builder::new(TokioExecutor::new());
+            let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(tls), service));
+            tokio::select! {
+                _ = serving.as_mut() => return,
+                _ = go_away.changed() => serving.as_mut().graceful_shutdown(),
+            }
+            let _ = serving.await;
         });
         let _ = tell.send(task.abort_handle());
         state.connections.lock().push(task.abort_handle());

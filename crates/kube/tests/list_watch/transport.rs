@@ -105,6 +105,34 @@ impl WatchSink for Stalled {
 }
 
 #[tokio::test]
+async fn a_server_that_asks_for_another_connection_gets_one_and_its_open_streams_go_on() {
+    let server = Server::start().await;
+    let cluster = connect(&server).await;
+    let rows = Rows::new();
+    let _nodes = watch(&cluster, ResourceKind::Node, &rows);
+    let request = server.next("/api/v1/nodes?").await;
+    let connection = request.connection;
+    let nodes = request.stream_list(&["a"], "10");
+    until("the node", || rows.names(ResourceKind::Node) == "a").await;
+    server.go_away();
+    nodes.event(WatchEventKind::Added, "b", "11");
+    until("both nodes", || rows.names(ResourceKind::Node) == "a b").await;
+    let _services = watch(&cluster, ResourceKind::Service, &rows);
+    // The first requests may be under way before the client reads of it.
+    let mut request = server.next("/api/v1/services?").await;
+    while request.connection == connection {
+        request.refuse(429, "TooManyRequests", "again");
+        request = server.next("/api/v1/services?").await;
+    }
+    let _services = request.stream_list(&["s"], "10");
+    until("the service", || rows.names(ResourceKind::Service) == "s").await;
+    nodes.event(WatchEventKind::Added, "c", "12");
+    until("all nodes", || rows.names(ResourceKind::Node) == "a b c").await;
+    let status = status(&cluster, ResourceKind::Node);
+    assert_eq!((status.reconnects, status.last_error), (0, None));
+}
+
+#[tokio::test]
 async fn more_streams_than_one_connection_should_carry_get_another() {
     let server = Server::start().await;
     let cluster = connect(&server).await;
