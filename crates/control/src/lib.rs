@@ -1,7 +1,7 @@
 //! Discovery: from the mirror, files and HTTP to scrape targets.
 //!
 //! [`Discovery::apply`] takes a configuration, at start and on reload alike. Each cluster is watched once, whatever
-//! the number of jobs, roles and selectors: a [`kubernetes`] view of each `kubernetes_sd_configs` entry is evaluated
+//! the number of jobs, roles and selectors: a view of each `kubernetes_sd_configs` entry is evaluated
 //! over its mirror, and a change computes only the sources it touches. Every job counts its targets by reference and
 //! tells a [`TargetSink`] what appeared and what is gone; an identical result tells nothing. What stands behind a
 //! target (its labels before relabelling) is not kept but computed again when a page asks for it.

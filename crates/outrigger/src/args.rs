@@ -50,9 +50,32 @@ pub(crate) struct RunArgs {
     #[arg(long, alias = "web.listen-address", default_value = "127.0.0.1:9440", value_name = "ADDRESS")]
     pub(crate) listen: SocketAddr,
 
+    #[command(flatten)]
+    pub(crate) web: WebArgs,
+
     /// How long a shutdown may take to deliver the samples that wait for their receivers, in seconds.
     #[arg(long, default_value_t = 20, value_name = "SECONDS")]
     pub(crate) shutdown_grace: u64,
+}
+
+/// Who may reach the page, the API and /metrics.
+#[derive(Debug, Default, Args)]
+pub(crate) struct WebArgs {
+    /// Certificate chain of the web server, PEM; read anew when it changes.
+    #[arg(long, value_name = "FILE", requires = "tls_key_file")]
+    pub(crate) tls_cert_file: Option<PathBuf>,
+
+    /// Private key of the web server, PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert_file")]
+    pub(crate) tls_key_file: Option<PathBuf>,
+
+    /// Authority that must have signed the certificate of whoever connects, PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert_file")]
+    pub(crate) tls_client_ca_file: Option<PathBuf>,
+
+    /// Listen on an address that other machines reach, with neither TLS nor authentication.
+    #[arg(long)]
+    pub(crate) listen_without_authentication: bool,
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use outrigger_model::clock::SystemClock;
+use outrigger_rt::server::ServerConfig;
 use outrigger_rt::signal::Signals;
 use outrigger_sim::api_server::{ApiServer, ApiServerOptions};
 use outrigger_sim::churn;
@@ -42,7 +43,8 @@ pub(crate) fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         write_private(&path, &configuration(&simulation.receiver.url()))?;
         let loaded = load_config(&path, false)?;
         refuse_or_warn(&loaded)?;
-        let outrigger = build(path.clone(), loaded.config, args.listen, GRACE).await?.spawn()?;
+        let outrigger =
+            build(path.clone(), loaded.config, ServerConfig::new(args.listen), GRACE).await?.spawn()?;
         let Simulation { server, endpoints, receiver, population } = simulation;
         let churn = tokio::spawn(churn::run(population, args.churn, Arc::new(SystemClock)));
         let page = format!("http://{}/", outrigger.address());

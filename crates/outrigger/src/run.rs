@@ -13,17 +13,19 @@ use outrigger_config::error::{Notice, Severity};
 use outrigger_config::prometheus::{Config, Loaded};
 use outrigger_control::{Discovery, DiscoveryOptions, TargetSink};
 use outrigger_model::clock::{SharedClock, SystemClock};
+use outrigger_model::http::PemSource;
 use outrigger_model::labels::{Fnv1a, Labels};
+use outrigger_model::secret::SecretSource;
 use outrigger_model::target::TargetDelta;
 use outrigger_rt::metrics::Registry;
 use outrigger_rt::resolver::{Resolver, ResolverOptions};
-use outrigger_rt::server::{Server, ServerConfig};
+use outrigger_rt::server::{Server, ServerConfig, ServerTls};
 use outrigger_rt::signal::{Signal, Signals};
 use outrigger_rt::supervisor::{Phase, Supervisor};
 use tokio::sync::mpsc;
 
 use crate::api::{self, AppState};
-use crate::args::RunArgs;
+use crate::args::{RunArgs, WebArgs};
 use crate::local_files::load_config;
 use crate::reload::{ReloadRequest, Reloader};
 
@@ -68,9 +70,29 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let grace = Duration::from_secs(args.shutdown_grace);
     crate::process::runtime()?.block_on(async {
         let signals = Signals::new().context("could not install signal handlers")?;
-        let outrigger = build(args.config.clone(), loaded.config, args.listen, grace).await?;
+        let server = server_config(args.listen, &args.web)?;
+        let outrigger = build(args.config.clone(), loaded.config, server, grace).await?;
         outrigger.spawn()?.until_shutdown(signals).await
     })
+}
+
+/// The web server's settings; an address that other machines reach needs client certificates or an explicit word.
+fn server_config(listen: SocketAddr, web: &WebArgs) -> anyhow::Result<ServerConfig> {
+    if !listen.ip().is_loopback() && web.tls_client_ca_file.is_none() && !web.listen_without_authentication {
+        anyhow::bail!(
+            "--listen {listen} can be reached from other machines: add --tls-cert-file, --tls-key-file and \
+             --tls-client-ca-file, or --listen-without-authentication if something in front of it guards it"
+        );
+    }
+    let tls = match (&web.tls_cert_file, &web.tls_key_file) {
+        (Some(cert), Some(key)) => Some(ServerTls {
+            cert: PemSource::File(cert.clone()),
+            key: SecretSource::File(key.clone()),
+            client_ca: web.tls_client_ca_file.clone().map(PemSource::File),
+        }),
+        _ => None,
+    };
+    Ok(ServerConfig { tls, ..ServerConfig::new(listen) })
 }
 
 /// Refuses what would change what is collected or sent, warns once of the rest.
@@ -94,7 +116,7 @@ pub(crate) fn refuse_or_warn(loaded: &Loaded) -> anyhow::Result<()> {
 pub(crate) async fn build(
     config_path: PathBuf,
     config: Config,
-    listen: SocketAddr,
+    server: ServerConfig,
     grace: Duration,
 ) -> anyhow::Result<Outrigger> {
     let clock: SharedClock = Arc::new(SystemClock);
@@ -135,7 +157,7 @@ pub(crate) async fn build(
         sink: Arc::new(ToEngine(engine.clone())),
         user_agent: API_SERVER_USER_AGENT.to_owned(),
     }));
-    let server = Server::bind(ServerConfig::new(listen)).await.context("could not start the web server")?;
+    let server = Server::bind(server).await.context("could not start the web server")?;
     tracing::info!(address = %server.address(), "listening");
     let (reload_sender, reloads) = mpsc::channel(4);
     let state = Arc::new(AppState::new(

@@ -126,3 +126,18 @@ async fn a_kubeconfig_that_does_not_exist_is_on_the_page_and_the_other_jobs_go_o
         })
         .await;
 }
+
+#[tokio::test]
+async fn an_address_that_others_reach_needs_authentication_or_an_explicit_word() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("prometheus.yml");
+    std::fs::write(&path, "scrape_configs: []\n").expect("a file");
+    let output = command()
+        .args(["run", "--listen", "0.0.0.0:0", "-c"])
+        .arg(&path)
+        .output()
+        .await
+        .expect("the binary runs");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && text.contains("--tls-client-ca-file"), "{text}");
+}
