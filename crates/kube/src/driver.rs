@@ -411,5 +411,6 @@ fn is_cut(error: &hyper::Error) -> bool {
         }
         cause = current.source();
     }
-    false
+    // HTTP/2's own word for a connection that is gone, for example one whose PING was not answered.
+    chain(error).contains("closed because of a broken pipe")
 }
