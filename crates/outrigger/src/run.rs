@@ -191,7 +191,8 @@ pub(crate) struct Running {
 }
 
 impl Outrigger {
-    /// Starts everything: what delivers before what produces.
+    /// Starts everything: what delivers before what produces, and last the web server, so that the first answer
+    /// already knows the jobs.
     ///
     /// # Errors
     /// When discovery cannot run the configuration.
@@ -200,7 +201,6 @@ impl Outrigger {
             self;
         let address = server.address();
         let router = api::router(state);
-        supervisor.spawn("web server", Phase::Last, |stop| server.serve(router, stop));
         supervisor.spawn("remote write", Phase::Drain, |stop| async move { remote_write.run(stop).await });
         supervisor.spawn("scrape engine", Phase::Intake, |stop| async move { engine.run(stop).await });
         reloader.start()?;
@@ -208,6 +208,7 @@ impl Outrigger {
             stop.cancelled().await;
             discovery.stop();
         });
+        supervisor.spawn("web server", Phase::Last, |stop| server.serve(router, stop));
         Ok(Running { supervisor, grace, reloads, reloader, address })
     }
 }
