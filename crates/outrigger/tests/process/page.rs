@@ -1,8 +1,8 @@
 //! The web page in headless Chromium, on a running simulated cluster.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use serde_json::Value;
 use tokio::process::Command;
 
 use crate::harness::{Outrigger, PATIENCE, Scene, path_text};
@@ -50,8 +50,15 @@ async fn the_page_shows_jobs_watches_receivers_and_targets_in_a_browser() {
         "{NODES_AND_PODS}\n- job_name: broken\n  static_configs: [{{targets: [\"127.0.0.1:1\"], labels: {{hostile: \"<img src=x onerror=alert(1)>\"}}}}]\n"
     );
     let outrigger = Outrigger::run(&scene.config(&jobs)).await;
-    outrigger.until(OVERVIEW, "all up", |v| up(v, "nodes") == 40 && up(v, "pods") == 100).await;
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    let all_scraped = |v: &Value| {
+        let broken = v["jobs"].as_array().expect("jobs").iter().find(|job| job["job"] == "broken");
+        let delivered = v["remote_write"][0]["sent"].as_u64() > Some(0);
+        up(v, "nodes") == 40
+            && up(v, "pods") == 100
+            && broken.is_some_and(|job| job["down"] == 1)
+            && delivered
+    };
+    outrigger.until(OVERVIEW, "all scraped and delivered", all_scraped).await;
 
     let profile = tempfile::tempdir().expect("a temporary directory");
     let page = outrigger.url("/");
