@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod duration;
 pub mod fault;
+pub mod histogram;
 pub mod http;
 pub mod labels;
 pub mod names;

@@ -1,4 +1,6 @@
-//! Timestamps, values and the stale marker.
+//! Timestamps, values, exemplars and the stale marker.
+
+use crate::labels::Labels;
 
 /// Milliseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -50,6 +52,25 @@ pub fn normal_nan() -> f64 {
 /// Whether `value` is the stale marker, bit by bit.
 pub fn is_stale_nan(value: f64) -> bool {
     value.to_bits() == STALE_NAN_BITS
+}
+
+/// An example of what went into a sample, usually with the id of a trace.
+#[derive(Debug, Clone)]
+pub struct Exemplar {
+    /// What the example was.
+    pub labels: Labels,
+    /// Its value.
+    pub value: f64,
+    /// When it happened; absent where it was exposed without a time.
+    pub timestamp: Option<Timestamp>,
+}
+
+impl PartialEq for Exemplar {
+    /// Equal by bits, as [`Sample`].
+    fn eq(&self, other: &Self) -> bool {
+        (&self.labels, self.value.to_bits(), self.timestamp)
+            == (&other.labels, other.value.to_bits(), other.timestamp)
+    }
 }
 
 /// One value at one time.

@@ -14,7 +14,8 @@ use std::iter::FusedIterator;
 
 use body::{Body, Fault, LabelPart};
 use outrigger_model::sample::Timestamp;
-pub use series::{DuplicateLabel, Series};
+use series::Form;
+pub use series::{DuplicateLabel, NativeHistogram, Series};
 
 /// What kind of metric a family is. The numbers are those of remote write's `MetricMetadata.MetricType`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -71,6 +72,8 @@ impl MetricType {
 pub enum Entry<'b> {
     /// A sample.
     Series(Series<'b>),
+    /// A native histogram (protobuf, or converted from a classic one).
+    Histogram(NativeHistogram<'b>),
     /// `# TYPE name word`.
     Type {
         /// Name of the family as written, escapes included; bytes that are not UTF-8 are replaced.
@@ -84,6 +87,13 @@ pub enum Entry<'b> {
         name: Cow<'b, str>,
         /// The text, without its escapes.
         text: Cow<'b, str>,
+    },
+    /// `# UNIT name unit` (not in text 0.0.4).
+    Unit {
+        /// Name of the family, as written.
+        name: Cow<'b, str>,
+        /// The unit, which the name ends in; may be empty.
+        unit: Cow<'b, str>,
     },
     /// Any other line that begins with `#`, from there on.
     Comment(&'b [u8]),
@@ -235,6 +245,8 @@ impl<'b> Parser<'b> {
             value: suffix.value,
             timestamp: suffix.timestamp.map(Timestamp::from_millis),
             metric_type: self.metric_type,
+            form: Form::Text,
+            extras: None,
         })
     }
 

@@ -174,7 +174,7 @@ impl Run<'_> {
                 }
                 Entry::Type { name, metric_type } => metadata.see_type(&name, metric_type),
                 Entry::Help { name, text } => metadata.see_help(&name, &text),
-                Entry::Comment(_) => {}
+                Entry::Unit { .. } | Entry::Histogram(_) | Entry::Comment(_) => {}
             }
         }
         if self.over_sample_limit { Err(IngestError::SampleLimit) } else { Ok(()) }

@@ -73,7 +73,7 @@ fn families(body: &[u8]) -> Vec<Arc<MetricMetadata>> {
                     family.1 = text.into();
                 }
             }
-            Entry::Series(_) | Entry::Comment(_) => {}
+            Entry::Series(_) | Entry::Histogram(_) | Entry::Unit { .. } | Entry::Comment(_) => {}
         }
     }
     let metadata = |(name, (metric_type, help)): (String, Described)| MetricMetadata {

@@ -2,21 +2,62 @@
 
 use std::borrow::Cow;
 
+use outrigger_model::histogram::Histogram;
 use outrigger_model::labels::{LabelsBuilder, METRIC_NAME};
-use outrigger_model::sample::Timestamp;
+use outrigger_model::sample::{Exemplar, Timestamp};
 
 use super::body::Body;
 use super::{LabelPart, MetricType, float};
 
 /// A sample as the body has it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Series<'b> {
     pub(super) raw: &'b [u8],
-    /// The value; NaN is always the canonical one.
+    /// The value; NaN of a text format is always the canonical one. Of a native histogram, its sum.
     pub value: f64,
     /// The timestamp, if the line has one.
     pub timestamp: Option<Timestamp>,
     pub(super) metric_type: MetricType,
+    pub(super) form: Form,
+    pub(super) extras: Option<Box<Extras>>,
+}
+
+/// How the bytes of a series are to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Text 0.0.4.
+    Text,
+    /// OpenMetrics text.
+    OpenMetrics,
+    /// Metric name, then name and value of each label, separated by 0xff, which no UTF-8 has.
+    Plain,
+}
+
+/// Between the parts of a plain series.
+pub(super) const PLAIN_SEPARATOR: u8 = 0xff;
+
+/// What few samples have.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Extras {
+    pub(super) exemplars: Vec<Exemplar>,
+    pub(super) start_timestamp: Option<Timestamp>,
+}
+
+impl Extras {
+    /// `None` where there is nothing.
+    pub(super) fn boxed(exemplars: Vec<Exemplar>, start_timestamp: Option<Timestamp>) -> Option<Box<Self>> {
+        let some = !exemplars.is_empty() || start_timestamp.is_some();
+        some.then(|| Box::new(Self { exemplars, start_timestamp }))
+    }
+}
+
+/// A native histogram as the body has it.
+#[derive(Debug, Clone)]
+pub struct NativeHistogram<'b> {
+    /// Identity, labels, timestamp and exemplars; its value is the histogram's sum.
+    pub series: Series<'b>,
+    /// What it counts.
+    pub histogram: Box<Histogram>,
 }
 
 /// A series that has a label twice. Prometheus fails the whole scrape.
@@ -28,8 +69,8 @@ pub struct DuplicateLabel {
 }
 
 impl<'b> Series<'b> {
-    /// Metric name and labels, from the beginning of the line. The same bytes after a TYPE line of the same type
-    /// are the same series.
+    /// What tells the series apart: in a text format metric name and labels, from the beginning of the line; else
+    /// the same in a form of our own. The same bytes after a TYPE line of the same type are the same series.
     pub fn raw(&self) -> &'b [u8] {
         self.raw
     }
@@ -39,11 +80,29 @@ impl<'b> Series<'b> {
         self.metric_type
     }
 
+    /// Examples of what went into the sample, in the order of the body.
+    pub fn exemplars(&self) -> &[Exemplar] {
+        self.extras.as_ref().map_or(&[], |extras| &extras.exemplars)
+    }
+
+    /// Takes the exemplars out.
+    pub fn take_exemplars(&mut self) -> Vec<Exemplar> {
+        self.extras.as_mut().map(|extras| std::mem::take(&mut extras.exemplars)).unwrap_or_default()
+    }
+
+    /// Since when a counter, summary or histogram has counted, where that was asked for and exposed.
+    pub fn start_timestamp(&self) -> Option<Timestamp> {
+        self.extras.as_ref().and_then(|extras| extras.start_timestamp)
+    }
+
     /// Hands out each label in order of the line, `__name__` for the metric name first where it stands first.
     ///
     /// Escapes are resolved; `le` of a histogram and `quantile` of a summary are written as floats (`1` as `1.0`).
     /// Names may repeat and values may be empty.
     pub fn for_each_label(&self, mut visit: impl FnMut(&str, &str)) {
+        if self.form == Form::Plain {
+            return self.for_each_plain_label(visit);
+        }
         let body = Body::checked(self.raw);
         let first = body.skip_blanks(0);
         let (labels_from, named) = match body.byte(first) {
@@ -67,6 +126,14 @@ impl<'b> Series<'b> {
             }
         });
         debug_assert!(visited.is_ok(), "a series is made of labels that have been read");
+    }
+
+    fn for_each_plain_label(&self, mut visit: impl FnMut(&str, &str)) {
+        let mut parts = self.raw.split(|byte| *byte == PLAIN_SEPARATOR).map(text);
+        visit(METRIC_NAME, parts.next().unwrap_or_default());
+        while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
+            visit(name, value);
+        }
     }
 
     /// Sets the labels of `into`, which is emptied before.

@@ -40,6 +40,8 @@ fn dump(entry: &Entry<'_>) -> Value {
         }
         Entry::Type { name, metric_type } => json!(["T", latin(name.as_bytes()), metric_type.as_str()]),
         Entry::Help { name, text } => json!(["H", latin(name.as_bytes()), latin(text.as_bytes())]),
+        Entry::Unit { name, unit } => json!(["U", latin(name.as_bytes()), latin(unit.as_bytes())]),
+        Entry::Histogram(_) => unreachable!("text has no native histograms"),
         Entry::Comment(text) => json!(["C", latin(text)]),
     }
 }
