@@ -20,7 +20,7 @@ mod status;
 mod target_loop;
 mod turn;
 
-pub use body::BodyError;
+pub use body::{BodyError, GunzipError};
 pub use content_type::ContentTypeError;
 pub use engine::{EngineOptions, JobSetupError, ScrapeEngine};
 pub use error::ScrapeError;

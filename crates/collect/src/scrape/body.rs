@@ -1,10 +1,14 @@
-//! Reading a response body into memory, decompressed, within limits.
+//! Reading a response body, decompressed, within limits.
 
-use std::io::{self, Write};
+mod gunzip;
+mod one_shot;
+
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use flate2::write::MultiGzDecoder;
+use gunzip::Gunzip;
+pub use gunzip::GunzipError;
 
 /// What bounds one body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +23,13 @@ impl BodyLimit {
     fn bytes(self) -> u64 {
         match self {
             BodyLimit::Configured(bytes) | BodyLimit::Engine(bytes) => bytes,
+        }
+    }
+
+    fn exceeded(self) -> BodyError {
+        match self {
+            BodyLimit::Configured(_) => BodyError::LimitExceeded,
+            BodyLimit::Engine(bytes) => BodyError::EngineLimitExceeded(bytes),
         }
     }
 }
@@ -40,7 +51,7 @@ pub enum BodyError {
     BudgetExhausted(u64),
     /// The gzip stream is broken.
     #[error("broken gzip stream")]
-    Gzip(#[source] io::Error),
+    Gzip(#[source] GunzipError),
 }
 
 impl BodyError {
@@ -84,63 +95,215 @@ impl BodyBudget {
     }
 }
 
-/// Collects a body chunk by chunk.
-pub(crate) struct BodyCollector {
-    sink: Sink,
+/// Most bytes of text that a [`BodyDecoder`] hands over at once.
+pub(crate) const MAX_PIECE_BYTES: usize = 128 << 10;
+/// Gzip bodies up to this size on the wire are inflated in one go.
+const MAX_COLLECTED_BYTES: usize = 256 << 10;
+/// This much of each collected body is free of the budget.
+const FREE_COLLECTED_BYTES: u64 = 32 << 10;
+
+/// Turns the bytes of a response off the wire into text, piece by piece, in memory that does not grow with the body.
+///
+/// Only `Content-Encoding: gzip` is decompressed, with as many members as there are; anything else is handed over as
+/// it is, as Prometheus does. A small gzip body is inflated when all of it is there, a large one as it arrives. The
+/// limit counts text: a body of exactly that many bytes is too large, and no byte beyond it is inflated.
+///
+/// Pieces that were handed over before an error belong to a body that must be dropped as a whole.
+pub(crate) struct BodyDecoder {
+    decoding: Decoding,
+    meter: Meter,
 }
 
-enum Sink {
-    Plain(LimitedBuffer),
-    Gzip(Box<MultiGzDecoder<LimitedBuffer>>),
+enum Decoding {
+    Plain,
+    /// Gzip that may still turn out to be small.
+    Collect(Vec<u8>, Collected),
+    Stream(Box<Gunzip>),
+}
+
+impl BodyDecoder {
+    /// A decoder for one response. `budget` bounds what all decoders together collect; when it is used up, bodies are
+    /// inflated as they arrive.
+    pub(crate) fn new(content_encoding: Option<&str>, limit: BodyLimit, budget: Arc<BodyBudget>) -> Self {
+        let decoding = match content_encoding {
+            Some("gzip") => Decoding::Collect(Vec::new(), Collected { budget, bytes: 0 }),
+            _ => Decoding::Plain,
+        };
+        Self { decoding, meter: Meter { limit, decoded: 0 } }
+    }
+
+    /// Takes the next bytes off the wire and calls `text` with what they turn out to be: pieces of at most
+    /// [`MAX_PIECE_BYTES`], in order.
+    ///
+    /// # Errors
+    /// The limit was reached or the stream is broken; the rest of the body is of no use then.
+    pub(crate) fn push(&mut self, wire: &[u8], text: &mut dyn FnMut(&[u8])) -> Result<(), BodyError> {
+        match &mut self.decoding {
+            Decoding::Plain => self.meter.hand_over(wire, text),
+            Decoding::Stream(gunzip) => self.meter.inflate(gunzip, wire, text),
+            Decoding::Collect(collected, share) => {
+                let length = collected.len() + wire.len();
+                if length <= MAX_COLLECTED_BYTES && share.cover(length as u64) {
+                    collected.extend_from_slice(wire);
+                    return Ok(());
+                }
+                let mut gunzip = Box::new(Gunzip::new());
+                self.meter.inflate(&mut gunzip, collected, text)?;
+                self.meter.inflate(&mut gunzip, wire, text)?;
+                self.decoding = Decoding::Stream(gunzip);
+                Ok(())
+            }
+        }
+    }
+
+    /// Hands over what is left and returns the length of the whole text in bytes.
+    ///
+    /// # Errors
+    /// As [`BodyDecoder::push`]; also when the body ended too early.
+    pub(crate) fn finish(self, text: &mut dyn FnMut(&[u8])) -> Result<u64, BodyError> {
+        let mut meter = self.meter;
+        match self.decoding {
+            Decoding::Plain => {}
+            Decoding::Stream(gunzip) => gunzip.finish().map_err(BodyError::Gzip)?,
+            Decoding::Collect(collected, _share) => {
+                let limit = meter.limit.bytes();
+                match one_shot::inflate(&collected, limit, |whole| meter.hand_over(whole, text)) {
+                    Some(handed_over) => handed_over?,
+                    None => {
+                        let mut gunzip = Gunzip::new();
+                        meter.inflate(&mut gunzip, &collected, text)?;
+                        gunzip.finish().map_err(BodyError::Gzip)?;
+                    }
+                }
+            }
+        }
+        Ok(meter.decoded)
+    }
+}
+
+/// Counts text on its way out, and stops it at the limit.
+struct Meter {
+    limit: BodyLimit,
+    decoded: u64,
+}
+
+impl Meter {
+    /// Hands over text that is there.
+    fn hand_over(&mut self, whole: &[u8], text: &mut dyn FnMut(&[u8])) -> Result<(), BodyError> {
+        for piece in whole.chunks(MAX_PIECE_BYTES) {
+            self.count(piece.len())?;
+            text(piece);
+        }
+        Ok(())
+    }
+
+    /// Hands over the text of the next compressed bytes.
+    fn inflate(
+        &mut self,
+        gunzip: &mut Gunzip,
+        mut wire: &[u8],
+        text: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), BodyError> {
+        let mut window = WINDOW.take();
+        window.resize(MAX_PIECE_BYTES, 0);
+        let result = loop {
+            let room = self.room().min(MAX_PIECE_BYTES);
+            let step = match gunzip.step(wire, &mut window[..room]) {
+                Ok(step) => step,
+                Err(error) => break Err(BodyError::Gzip(error)),
+            };
+            wire = &wire[step.consumed..];
+            if let Err(error) = self.count(step.written) {
+                break Err(error);
+            }
+            if step.written > 0 {
+                text(&window[..step.written]);
+            }
+            if wire.is_empty() && step.written < room {
+                break Ok(());
+            }
+        };
+        WINDOW.set(window);
+        result
+    }
+
+    /// Bytes until the limit, at least one: what fills it is an error.
+    fn room(&self) -> usize {
+        usize::try_from(self.limit.bytes().saturating_sub(self.decoded)).unwrap_or(usize::MAX).max(1)
+    }
+
+    fn count(&mut self, bytes: usize) -> Result<(), BodyError> {
+        self.decoded += bytes as u64;
+        if self.decoded >= self.limit.bytes() { Err(self.limit.exceeded()) } else { Ok(()) }
+    }
+}
+
+thread_local! {
+    /// Where a thread inflates to.
+    static WINDOW: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Gives a collected body's part of the budget back when dropped.
+struct Collected {
+    budget: Arc<BodyBudget>,
+    bytes: u64,
+}
+
+impl Collected {
+    /// Whether a body of `length` collected bytes fits.
+    fn cover(&mut self, length: u64) -> bool {
+        let missing = length.saturating_sub(FREE_COLLECTED_BYTES + self.bytes);
+        let fits = missing == 0 || self.budget.reserve(missing);
+        if fits {
+            self.bytes += missing;
+        }
+        fits
+    }
+}
+
+impl Drop for Collected {
+    fn drop(&mut self) {
+        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Collects the text of a body in memory.
+pub(crate) struct BodyCollector {
+    decoder: BodyDecoder,
+    buffer: Buffer,
 }
 
 impl BodyCollector {
-    /// Only `Content-Encoding: gzip` is decompressed; anything else is read as it is, as Prometheus does.
+    /// As [`BodyDecoder::new`]; `size_hint` is the text's expected length.
     pub(crate) fn new(
         content_encoding: Option<&str>,
         size_hint: usize,
         limit: BodyLimit,
         budget: Arc<BodyBudget>,
     ) -> Self {
-        let buffer = LimitedBuffer::new(size_hint, limit, budget);
-        let sink = match content_encoding {
-            Some("gzip") => Sink::Gzip(Box::new(MultiGzDecoder::new(buffer))),
-            _ => Sink::Plain(buffer),
+        let hint =
+            size_hint.min(FREE_BYTES as usize).min(usize::try_from(limit.bytes()).unwrap_or(usize::MAX));
+        let buffer = Buffer {
+            bytes: Vec::with_capacity(hint),
+            reservation: Reservation { budget: Arc::clone(&budget), bytes: 0 },
+            refused: None,
         };
-        Self { sink }
+        Self { decoder: BodyDecoder::new(content_encoding, limit, budget), buffer }
     }
 
     /// Takes the next bytes off the wire.
     pub(crate) fn push(&mut self, chunk: &[u8]) -> Result<(), BodyError> {
-        match &mut self.sink {
-            Sink::Plain(buffer) => buffer.push(chunk),
-            Sink::Gzip(decoder) => {
-                let written = decoder.write_all(chunk);
-                settle(decoder.get_mut(), written)
-            }
-        }
+        self.decoder.push(chunk, &mut |text| self.buffer.push(text))?;
+        self.buffer.refused.take().map_or(Ok(()), Err)
     }
 
     /// The whole body; its part of the budget is released when it is dropped.
-    pub(crate) fn finish(self) -> Result<Body, BodyError> {
-        let buffer = match self.sink {
-            Sink::Plain(buffer) => buffer,
-            Sink::Gzip(mut decoder) => {
-                let finished = decoder.try_finish();
-                settle(decoder.get_mut(), finished)?;
-                decoder.finish().map_err(BodyError::Gzip)?
-            }
-        };
-        Ok(Body { bytes: buffer.bytes, _reservation: buffer.reservation })
-    }
-}
-
-/// A refusal by the buffer comes through the decoder as an opaque error: prefer the buffer's own.
-fn settle(buffer: &mut LimitedBuffer, result: io::Result<()>) -> Result<(), BodyError> {
-    match (buffer.refused.take(), result) {
-        (Some(refusal), _) => Err(refusal),
-        (None, Ok(())) => Ok(()),
-        (None, Err(error)) => Err(BodyError::Gzip(error)),
+    pub(crate) fn finish(mut self) -> Result<Body, BodyError> {
+        self.decoder.finish(&mut |text| self.buffer.push(text))?;
+        match self.buffer.refused.take() {
+            Some(refusal) => Err(refusal),
+            None => Ok(Body { bytes: self.buffer.bytes, _reservation: self.buffer.reservation }),
+        }
     }
 }
 
@@ -157,52 +320,22 @@ impl Body {
     }
 }
 
-struct LimitedBuffer {
+struct Buffer {
     bytes: Vec<u8>,
-    limit: BodyLimit,
     reservation: Reservation,
+    /// Why text was left out.
     refused: Option<BodyError>,
 }
 
-impl LimitedBuffer {
-    fn new(size_hint: usize, limit: BodyLimit, budget: Arc<BodyBudget>) -> Self {
-        let hint =
-            size_hint.min(FREE_BYTES as usize).min(usize::try_from(limit.bytes()).unwrap_or(usize::MAX));
-        Self {
-            bytes: Vec::with_capacity(hint),
-            limit,
-            reservation: Reservation { budget, bytes: 0 },
-            refused: None,
+impl Buffer {
+    fn push(&mut self, text: &[u8]) {
+        if self.refused.is_some() {
+            return;
         }
-    }
-
-    fn push(&mut self, chunk: &[u8]) -> Result<(), BodyError> {
-        let length = self.bytes.len() as u64 + chunk.len() as u64;
-        if length >= self.limit.bytes() {
-            return Err(match self.limit {
-                BodyLimit::Configured(_) => BodyError::LimitExceeded,
-                BodyLimit::Engine(bytes) => BodyError::EngineLimitExceeded(bytes),
-            });
+        match self.reservation.cover((self.bytes.len() + text.len()) as u64) {
+            Ok(()) => self.bytes.extend_from_slice(text),
+            Err(refusal) => self.refused = Some(refusal),
         }
-        self.reservation.cover(length)?;
-        self.bytes.extend_from_slice(chunk);
-        Ok(())
-    }
-}
-
-impl Write for LimitedBuffer {
-    fn write(&mut self, chunk: &[u8]) -> io::Result<usize> {
-        match self.push(chunk) {
-            Ok(()) => Ok(chunk.len()),
-            Err(refusal) => {
-                self.refused = Some(refusal);
-                Err(io::Error::other("refused"))
-            }
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -313,5 +446,207 @@ mod tests {
         drop(first);
         assert_eq!(budget.used(), 0);
         assert!(collect(Some("gzip"), &bomb, NO_LIMIT, &budget).is_ok());
+    }
+
+    /// What a decoder makes of a body that arrives in chunks.
+    fn decode(
+        encoding: Option<&str>,
+        wire: &[u8],
+        chunk: usize,
+        limit: BodyLimit,
+        budget: &Arc<BodyBudget>,
+    ) -> (Vec<u8>, Result<u64, BodyError>) {
+        let mut whole = Vec::new();
+        let mut text = |piece: &[u8]| {
+            assert!((1..=MAX_PIECE_BYTES).contains(&piece.len()), "a piece of {} bytes", piece.len());
+            whole.extend_from_slice(piece);
+        };
+        let mut decoder = BodyDecoder::new(encoding, limit, Arc::clone(budget));
+        let pushed = wire.chunks(chunk).try_for_each(|chunk| decoder.push(chunk, &mut text));
+        let result = pushed.and_then(|()| decoder.finish(&mut text));
+        (whole, result)
+    }
+
+    /// A member with every optional part of a header.
+    fn gzip_with_full_header(bytes: &[u8]) -> Vec<u8> {
+        let plain = gzip(bytes);
+        let mut wire = vec![0x1f, 0x8b, 8, 0b1_1110, 1, 2, 3, 4, 0, 255, 3, 0, 9, 9, 9];
+        wire.extend_from_slice(b"name\0comment\0");
+        let mut crc = flate2::Crc::new();
+        crc.update(&wire);
+        wire.extend_from_slice(&crc.sum().to_le_bytes()[..2]);
+        wire.extend_from_slice(&plain[10..]);
+        wire
+    }
+
+    /// Does not compress well: gzip keeps more than half of it.
+    fn noise(length: usize) -> Vec<u8> {
+        let mut state = 0x9e37_79b9_7f4a_7c15u64;
+        std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 32) as u8
+        })
+        .take(length)
+        .collect()
+    }
+
+    #[test]
+    fn a_body_is_the_same_text_however_it_is_sent() {
+        let budget = Arc::new(BodyBudget::new(1 << 20));
+        let none = Arc::new(BodyBudget::new(0));
+        let (small, large) = (b"up 1\n".repeat(1_000), noise(700_000));
+        let zeros = vec![b'0'; 6 << 20];
+        let halves = |text: &[u8]| {
+            [gzip(&text[..text.len() / 2]), gzip_with_full_header(&text[text.len() / 2..])].concat()
+        };
+        for text in [&[][..], b"up 1\n", &small, &large, &zeros] {
+            for (what, encoding, wire) in [
+                ("plain", None, text.to_vec()),
+                ("another encoding", Some("deflate"), text.to_vec()),
+                ("gzip in capitals", Some("GZIP"), text.to_vec()),
+                ("gzip", Some("gzip"), gzip(text)),
+                ("full header", Some("gzip"), gzip_with_full_header(text)),
+                ("two members", Some("gzip"), halves(text)),
+                ("twice the same member", Some("gzip"), [gzip(b""), gzip(b""), gzip(text)].concat()),
+            ] {
+                for budget in [&budget, &none] {
+                    for chunk in [1_000, 16 << 10, wire.len().max(1)] {
+                        let (whole, result) = decode(encoding, &wire, chunk, NO_LIMIT, budget);
+                        assert_eq!(result.ok(), Some(text.len() as u64), "{what} in chunks of {chunk}");
+                        assert!(whole == text, "{what} of {} bytes in chunks of {chunk}", text.len());
+                    }
+                }
+            }
+        }
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn identical_members_are_all_read() {
+        let member = gzip(b"up 1\n");
+        let (whole, result) =
+            decode(Some("gzip"), &member.repeat(3), 1_000, NO_LIMIT, &Arc::new(BodyBudget::new(0)));
+        assert_eq!((&whole[..], result.ok()), (&b"up 1\nup 1\nup 1\n"[..], Some(15)));
+    }
+
+    #[test]
+    fn broken_gzip_is_refused_as_go_refuses_it() {
+        let budget = Arc::new(BodyBudget::new(1 << 20));
+        let with = |wire: &[u8], at: usize, bits: u8| {
+            let mut wire = wire.to_vec();
+            wire[at] ^= bits;
+            wire
+        };
+        for text in [&b"up 1\n"[..], &noise(700_000)] {
+            let (whole, full) = (gzip(text), gzip_with_full_header(text));
+            let end = whole.len();
+            for (what, wire, error) in [
+                ("nothing", vec![], GunzipError::Empty),
+                ("one byte", whole[..1].to_vec(), GunzipError::Truncated),
+                ("a header", whole[..10].to_vec(), GunzipError::Truncated),
+                ("text that is not compressed", b"up 1\n".repeat(30), GunzipError::Header),
+                ("another method", with(&whole, 2, 1), GunzipError::Header),
+                ("no trailer", whole[..end - 8].to_vec(), GunzipError::Truncated),
+                ("half a trailer", whole[..end - 5].to_vec(), GunzipError::Truncated),
+                ("the first half", whole[..end / 2 + 5].to_vec(), GunzipError::Truncated),
+                ("another checksum", with(&whole, end - 8, 1), GunzipError::Checksum),
+                ("another length", with(&whole, end - 4, 1), GunzipError::Checksum),
+                ("another length, huge", with(&whole, end - 1, 0x80), GunzipError::Checksum),
+                ("a reserved block type", with(&whole, 10, 6), GunzipError::Corrupt),
+                ("garbage behind", [&whole[..], b"garbage"].concat(), GunzipError::Header),
+                ("zeros behind", [&whole[..], &[0; 20]].concat(), GunzipError::Header),
+                ("a truncated member behind", [&whole[..], &whole[..9]].concat(), GunzipError::Truncated),
+                ("another header checksum", with(&full, 28, 1), GunzipError::Header),
+            ] {
+                let stored = text.len() > 1_000 && what == "a reserved block type";
+                for chunk in [7, 16 << 10, wire.len().max(1)] {
+                    let (_, result) = decode(Some("gzip"), &wire, chunk, NO_LIMIT, &budget);
+                    match result {
+                        Err(BodyError::Gzip(found)) => {
+                            assert!(found == error || stored, "{what} in chunks of {chunk}: {found}");
+                        }
+                        other => panic!("{what} in chunks of {chunk}: {other:?}"),
+                    }
+                }
+            }
+        }
+        let long_name = [&[0x1f, 0x8b, 8, 8, 0, 0, 0, 0, 0, 255][..], &[b'n'; 512], &[0]].concat();
+        let (_, result) = decode(Some("gzip"), &long_name, 100, NO_LIMIT, &budget);
+        assert!(matches!(result, Err(BodyError::Gzip(GunzipError::Header))), "{result:?}");
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn a_decoder_stops_at_the_limit_and_inflates_nothing_beyond_it() {
+        let budget = Arc::new(BodyBudget::new(1 << 20));
+        for length in [5_000, 700_000] {
+            let text = noise(length);
+            let lying = {
+                // Promises less than there is.
+                let mut wire = gzip(&text);
+                let at = wire.len() - 4;
+                wire[at..].copy_from_slice(&100u32.to_le_bytes());
+                wire
+            };
+            for (encoding, wire) in [(None, text.clone()), (Some("gzip"), gzip(&text)), (Some("gzip"), lying)]
+            {
+                for chunk in [1_000, wire.len()] {
+                    for limit in [length as u64, length as u64 - 1, 2, 1] {
+                        let (whole, result) =
+                            decode(encoding, &wire, chunk, BodyLimit::Configured(limit), &budget);
+                        assert!(matches!(result, Err(BodyError::LimitExceeded)), "{limit}: {result:?}");
+                        assert!((whole.len() as u64) < limit, "{} bytes for {limit}", whole.len());
+                        let (_, result) = decode(encoding, &wire, chunk, BodyLimit::Engine(limit), &budget);
+                        assert!(matches!(result, Err(BodyError::EngineLimitExceeded(at)) if at == limit));
+                    }
+                }
+            }
+            let enough = BodyLimit::Configured(length as u64 + 1);
+            for (encoding, wire) in [(None, text.clone()), (Some("gzip"), gzip(&text))] {
+                let (whole, result) = decode(encoding, &wire, 1_000, enough, &budget);
+                assert!(result.is_ok() && whole == text, "{result:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_inflated_piece_by_piece() {
+        let bomb = gzip(&vec![0; 64 << 20]);
+        let (mut pieces, mut bytes) = (0, 0);
+        let mut text = |piece: &[u8]| {
+            pieces += 1;
+            bytes += piece.len();
+        };
+        let mut decoder = BodyDecoder::new(Some("gzip"), NO_LIMIT, Arc::new(BodyBudget::new(0)));
+        for chunk in bomb.chunks(1 << 10) {
+            decoder.push(chunk, &mut text).unwrap();
+        }
+        assert_eq!(decoder.finish(&mut text).unwrap(), 64 << 20);
+        assert_eq!(bytes, 64 << 20);
+        assert!(pieces >= 512, "{pieces} pieces");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_damaged_stream_is_never_taken_for_a_whole_one(
+            text in proptest::collection::vec(0u8..4, 0..2_000),
+            at: proptest::sample::Index,
+            bits in 1u8..,
+            chunk in 1usize..500,
+        ) {
+            let budget = Arc::new(BodyBudget::new(0));
+            let mut wire = gzip(&text);
+            let at = at.index(wire.len());
+            wire[at] ^= bits;
+            let (whole, result) = decode(Some("gzip"), &wire, chunk, NO_LIMIT, &budget);
+            let in_one = decode(Some("gzip"), &wire, usize::MAX, NO_LIMIT, &Arc::new(BodyBudget::new(1 << 20)));
+            // Time, system and the hints beside the compression method do not count.
+            if result.is_ok() {
+                proptest::prop_assert!(whole == text, "byte {} of {}", at, wire.len());
+            }
+            proptest::prop_assert_eq!(result.ok(), in_one.1.ok());
+        }
     }
 }
