@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use outrigger_rt::http::{BodyError as ReadError, HttpError, HttpRequest};
+use outrigger_rt::http::{BodyError as ReadError, BodyReader, HttpError, HttpRequest};
 use tokio::time::Instant;
 
 use super::body::{Body, BodyBudget, BodyCollector, BodyLimit};
@@ -19,19 +20,55 @@ pub(crate) struct Fetched {
     pub(crate) content_type: Option<String>,
 }
 
-/// Asks a target. Everything, the body included, must be done by `deadline`.
+/// Asks a target. Everything, the body included, must be done by `deadline`. `last_body_bytes` is the length of the
+/// text that the target sent last, 0 when that is not known.
 pub(crate) async fn fetch(
     plan: &Plan,
     deadline: Instant,
-    size_hint: usize,
+    last_body_bytes: usize,
     limit: BodyLimit,
     budget: Arc<BodyBudget>,
 ) -> Result<Fetched, ScrapeError> {
+    let mut answer = ask(plan, deadline, last_body_bytes).await?;
+    // A margin, so that a body of the same size again fits without growing.
+    let hint = last_body_bytes + last_body_bytes / 16;
+    let encoding = answer.content_encoding.as_deref();
+    let mut collector = BodyCollector::new(encoding, hint, limit, budget);
+    while let Some(chunk) = answer.chunk().await? {
+        collector.push(&chunk)?;
+    }
+    Ok(Fetched { body: collector.finish()?, content_type: answer.content_type })
+}
+
+/// The beginning of a response with status 200; its body is still on the wire.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) content_type: Option<String>,
+    pub(crate) content_encoding: Option<String>,
+    body: BodyReader,
+}
+
+impl Answer {
+    /// The next bytes of the body as they were sent, `None` at its end.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, ScrapeError> {
+        self.body.chunk().await.map_err(|error| match error {
+            ReadError::Timeout { .. } => ScrapeError::BodyTimeout,
+            error => ScrapeError::Read(error),
+        })
+    }
+}
+
+/// Asks a target and waits for the headers of its answer. Everything, the body included, must be done by `deadline`.
+pub(crate) async fn ask(
+    plan: &Plan,
+    deadline: Instant,
+    last_body_bytes: usize,
+) -> Result<Answer, ScrapeError> {
     let request = HttpRequest {
         method: Method::GET,
         url: &plan.target.url,
-        headers: request_headers(plan),
-        body: bytes::Bytes::new(),
+        headers: request_headers(plan, last_body_bytes),
+        body: Bytes::new(),
         deadline,
     };
     let response = plan.settings.client.send(request).await.map_err(|source| match source {
@@ -41,23 +78,19 @@ pub(crate) async fn fetch(
     if response.status != StatusCode::OK {
         return Err(ScrapeError::Status(response.status));
     }
-    let text = |name| response.headers.get(name).map(|value: &HeaderValue| lossy(value));
-    let (content_type, content_encoding) = (text(CONTENT_TYPE), text(CONTENT_ENCODING));
-    let mut collector = BodyCollector::new(content_encoding.as_deref(), size_hint, limit, budget);
-    let mut body = response.body;
-    while let Some(chunk) = body.chunk().await.map_err(|error| match error {
-        ReadError::Timeout { .. } => ScrapeError::BodyTimeout,
-        error => ScrapeError::Read(error),
-    })? {
-        collector.push(&chunk)?;
-    }
-    Ok(Fetched { body: collector.finish()?, content_type })
+    let text = |name| response.headers.get(name).map(lossy);
+    Ok(Answer {
+        content_type: text(CONTENT_TYPE),
+        content_encoding: text(CONTENT_ENCODING),
+        body: response.body,
+    })
 }
 
-fn request_headers(plan: &Plan) -> HeaderMap {
+fn request_headers(plan: &Plan, last_body_bytes: usize) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(4);
     map.insert(ACCEPT, plan.settings.accept.clone());
-    map.insert(ACCEPT_ENCODING, plan.settings.accept_encoding.clone());
+    let encoding = headers::accept_encoding(&plan.settings.config, last_body_bytes);
+    map.insert(ACCEPT_ENCODING, HeaderValue::from_static(encoding));
     let timeout = HeaderValue::try_from(headers::timeout_seconds(plan.target.timeout));
     map.insert(
         HeaderName::from_static("x-prometheus-scrape-timeout-seconds"),

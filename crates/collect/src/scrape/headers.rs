@@ -46,9 +46,14 @@ fn escaping(scheme: EscapingScheme) -> &'static str {
     scheme.as_str()
 }
 
-/// The `Accept-Encoding` header.
-pub(crate) fn accept_encoding(config: &ScrapeConfig) -> &'static str {
-    if config.enable_compression { "gzip" } else { "identity" }
+/// Text below this many bytes fits one packet beside the response's headers: compressed it would not arrive sooner,
+/// and both sides would have worked for nothing.
+const ONE_PACKET_BYTES: usize = 1_200;
+
+/// The `Accept-Encoding` header for a target whose last body had this many bytes of text; 0 when that is not known.
+pub(crate) fn accept_encoding(config: &ScrapeConfig, last_body_bytes: usize) -> &'static str {
+    let fits_one_packet = (1..ONE_PACKET_BYTES).contains(&last_body_bytes);
+    if config.enable_compression && !fits_one_packet { "gzip" } else { "identity" }
 }
 
 /// Seconds as Go's `strconv.FormatFloat(s, 'f', -1, 64)` writes them, for `X-Prometheus-Scrape-Timeout-Seconds`.
@@ -77,6 +82,20 @@ mod tests {
         let config =
             ScrapeConfig { metric_name_escaping: EscapingScheme::Underscores, ..ScrapeConfig::new("job") };
         assert!(accept(&config).contains("escaping=underscores;"));
+    }
+
+    #[test]
+    fn gzip_is_asked_for_unless_switched_off_or_of_no_use() {
+        let config = ScrapeConfig::new("job");
+        for (last_body_bytes, expected) in
+            [(0, "gzip"), (1, "identity"), (1_199, "identity"), (1_200, "gzip"), (100_000, "gzip")]
+        {
+            assert_eq!(accept_encoding(&config, last_body_bytes), expected, "{last_body_bytes}");
+        }
+        let config = ScrapeConfig { enable_compression: false, ..config };
+        for last_body_bytes in [0, 1, 100_000] {
+            assert_eq!(accept_encoding(&config, last_body_bytes), "identity");
+        }
     }
 
     #[test]

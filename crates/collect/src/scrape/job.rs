@@ -20,14 +20,12 @@ pub(crate) struct JobSettings {
     pub(crate) config: Arc<ScrapeConfig>,
     pub(crate) client: HttpClient,
     pub(crate) accept: HeaderValue,
-    pub(crate) accept_encoding: HeaderValue,
 }
 
 impl JobSettings {
     pub(crate) fn new(config: Arc<ScrapeConfig>, client: HttpClient) -> Self {
         let accept = HeaderValue::try_from(headers::accept(&config)).expect("made of ASCII texts of our own");
-        let accept_encoding = HeaderValue::from_static(headers::accept_encoding(&config));
-        Self { config, client, accept, accept_encoding }
+        Self { config, client, accept }
     }
 
     /// The limit of a body; `engine` counts where the job has none of its own.

@@ -42,10 +42,8 @@ pub(crate) async fn run(turn: Turn) {
                 plan.settings.body_limit(shared.max_body_bytes.load(std::sync::atomic::Ordering::Relaxed));
             let budget = Arc::clone(&shared.body_budget);
             let deadline = started + plan.target.timeout;
-            // A margin, so that a body of the same size again fits without growing.
-            let hint = body_bytes + body_bytes / 16;
             tokio::select! {
-                fetched = fetch(&plan, deadline, hint, limit, budget) => fetched,
+                fetched = fetch(&plan, deadline, body_bytes, limit, budget) => fetched,
                 // Given up by a shutdown: nothing is known about the target, so nothing is said.
                 () = shared.abort.cancelled() => return,
             }
