@@ -24,22 +24,23 @@ const RULES: &[Rule] = &[
     Rule { name: "outrigger-config", layer: 1, may_use: &["model"] },
     Rule { name: "outrigger-mirror", layer: 1, may_use: &["model", "wire"] },
     Rule { name: "outrigger-rt", layer: 2, may_use: &["model"] },
+    Rule { name: "outrigger-storage", layer: 2, may_use: &["model"] },
     Rule { name: "outrigger-kube", layer: 2, may_use: &["model", "wire", "rt"] },
-    Rule { name: "outrigger-collect", layer: 3, may_use: &["model", "wire", "config", "rt"] },
+    Rule { name: "outrigger-collect", layer: 3, may_use: &["model", "wire", "config", "storage", "rt"] },
     Rule {
         name: "outrigger-control",
         layer: 3,
-        may_use: &["model", "wire", "config", "mirror", "kube", "rt"],
+        may_use: &["model", "wire", "config", "mirror", "storage", "kube", "rt"],
     },
     Rule {
         name: "outrigger-sim",
         layer: 4,
-        may_use: &["model", "wire", "config", "mirror", "rt", "kube", "collect", "control"],
+        may_use: &["model", "wire", "config", "mirror", "rt", "storage", "kube", "collect", "control"],
     },
     Rule {
         name: "outrigger",
         layer: 5,
-        may_use: &["model", "wire", "config", "mirror", "rt", "kube", "collect", "control", "sim"],
+        may_use: &["model", "wire", "config", "mirror", "rt", "storage", "kube", "collect", "control", "sim"],
     },
     Rule { name: "xtask", layer: 6, may_use: &[] },
 ];
