@@ -1,4 +1,4 @@
-//! The text exposition format 0.0.4, read exactly as Prometheus 3 reads it
+//! Exposition formats. Here, the text format 0.0.4, read exactly as Prometheus 3 reads it
 //! (`model/textparse/promparse.go` and `promlex.l`), down to what it lets pass.
 //!
 //! [`Parser`] walks a body line by line without copying. It checks every line in full; the labels of a series are
@@ -6,13 +6,17 @@
 //! ([`Parser::next_known`]).
 
 mod body;
+mod exemplar;
 mod float;
+mod known;
+pub mod openmetrics;
 mod series;
 
 use std::borrow::Cow;
 use std::iter::FusedIterator;
 
 use body::{Body, Fault, LabelPart};
+pub use known::LineParser;
 use outrigger_model::sample::Timestamp;
 use series::Form;
 pub use series::{DuplicateLabel, NativeHistogram, Series};
@@ -52,6 +56,21 @@ impl MetricType {
             MetricType::Info => "info",
             MetricType::StateSet => "stateset",
         }
+    }
+
+    /// The word of a TYPE line in OpenMetrics.
+    fn from_open_metrics(word: &[u8]) -> Option<Self> {
+        Some(match word {
+            b"counter" => MetricType::Counter,
+            b"gauge" => MetricType::Gauge,
+            b"histogram" => MetricType::Histogram,
+            b"gaugehistogram" => MetricType::GaugeHistogram,
+            b"summary" => MetricType::Summary,
+            b"info" => MetricType::Info,
+            b"stateset" => MetricType::StateSet,
+            b"unknown" => MetricType::Unknown,
+            _ => return None,
+        })
     }
 
     /// The word of a TYPE line in text 0.0.4.
@@ -165,6 +184,42 @@ pub enum ParseErrorReason {
     /// A timestamp beyond 64 bits.
     #[error("the timestamp is out of range")]
     TimestampRange,
+    /// OpenMetrics: the body ends without `# EOF`, or within a sample.
+    #[error("the body does not end with # EOF")]
+    MissingEof,
+    /// OpenMetrics: something after the line `# EOF`.
+    #[error("unexpected data after # EOF")]
+    AfterEof,
+    /// OpenMetrics: a line that begins with `#` and is none of the four kinds.
+    #[error("expected HELP, TYPE, UNIT or EOF after # and one blank")]
+    ExpectedKeyword,
+    /// OpenMetrics: no blank after the name in a line of metadata, or no end of that line.
+    #[error("expected one blank, a text and the end of the line after the name")]
+    ExpectedMetadataText,
+    /// OpenMetrics: a TYPE line with an unknown word.
+    #[error(
+        "invalid metric type (counter, gauge, histogram, gaugehistogram, summary, info, stateset or unknown, after \
+         one blank)"
+    )]
+    InvalidOpenMetricsType,
+    /// OpenMetrics: a unit that the metric's name does not end in.
+    #[error("the unit is not a suffix of the metric name")]
+    UnitSuffix,
+    /// OpenMetrics: a quoted name or an exemplar's label value that goes on to the end of what it may hold.
+    #[error("expected a closing double quote")]
+    UnclosedQuote,
+    /// OpenMetrics: neither `,` nor `}` after a label.
+    #[error("expected a comma or a closing brace after the label")]
+    ExpectedComma,
+    /// OpenMetrics: not one blank and a value after a series or the labels of an exemplar.
+    #[error("expected one blank and a value")]
+    ExpectedValueAfterBlank,
+    /// OpenMetrics: something else after a value.
+    #[error("expected a timestamp, an exemplar or the end of the line")]
+    ExpectedExemplarOrEnd,
+    /// OpenMetrics: something else after an exemplar's value.
+    #[error("expected a timestamp or the end of the line after the exemplar")]
+    ExpectedExemplarEnd,
     /// Text after the timestamp; exemplars are not part of this format.
     #[error("expected the end of the line after the timestamp")]
     ExpectedEnd,
@@ -201,9 +256,25 @@ impl<'b> Parser<'b> {
     ///
     /// The series itself is compared, not parsed again. `None`, without having moved, if the line is another one.
     pub fn next_known(&mut self, raw: &[u8]) -> Option<Result<Series<'b>, ParseError>> {
-        let end = self.body.known_series(self.at, raw).filter(|_| !self.done)?;
+        self.upcoming(raw.len()).filter(|upcoming| *upcoming == raw)?;
+        self.next_known_length(raw.len())
+    }
+
+    /// The next `length` bytes, if what follows them can follow a series.
+    #[inline]
+    pub fn upcoming(&self, length: usize) -> Option<&'b [u8]> {
+        self.body.upcoming(self.at, length).filter(|_| !self.done)
+    }
+
+    /// Reads the next line as a sample of the series that is its first `length` bytes, without looking at them: the
+    /// caller has compared [`Parser::upcoming`] with a series that was read before.
+    ///
+    /// `None`, without having moved, where these bytes cannot be a whole series.
+    #[inline]
+    pub fn next_known_length(&mut self, length: usize) -> Option<Result<Series<'b>, ParseError>> {
+        self.upcoming(length)?;
         let start = self.at;
-        Some(self.suffix(start, end).map_err(|fault| self.fail(start, fault)))
+        Some(self.suffix(start, start + length).map_err(|fault| self.fail(start, fault)))
     }
 
     fn fail(&mut self, start: usize, fault: Fault) -> ParseError {

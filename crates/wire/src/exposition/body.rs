@@ -48,14 +48,16 @@ pub(super) struct Metadata<'b> {
 
 /// What each byte may be part of.
 const METRIC_NAME: u8 = 1;
-const LABEL_NAME: u8 = 2;
+pub(super) const LABEL_NAME: u8 = 2;
 const DIGIT: u8 = 4;
 const BLANK: u8 = 8;
 const VALUE: u8 = 16;
+/// What a value, timestamp or the like of OpenMetrics may hold.
+pub(super) const TOKEN: u8 = 32;
 const CLASSES: [u8; 256] = classes();
 
 const fn classes() -> [u8; 256] {
-    let mut table = [VALUE; 256];
+    let mut table = [VALUE | TOKEN; 256];
     let mut byte = 0u8;
     loop {
         table[byte as usize] |= match byte {
@@ -67,6 +69,9 @@ const fn classes() -> [u8; 256] {
         };
         if matches!(byte, 0 | b' ' | b'\t' | b'\n' | b'{') {
             table[byte as usize] &= !VALUE;
+        }
+        if matches!(byte, 0 | b' ' | b'\n') {
+            table[byte as usize] &= !TOKEN;
         }
         if byte == u8::MAX {
             return table;
@@ -82,6 +87,10 @@ fn is(byte: u8, class: u8) -> bool {
 
 pub(super) fn is_name_start(byte: u8) -> bool {
     is(byte, METRIC_NAME) && !is(byte, DIGIT)
+}
+
+pub(super) fn is_token(byte: u8) -> bool {
+    is(byte, TOKEN)
 }
 
 fn fault<T>(at: usize, reason: ParseErrorReason) -> Result<T, Fault> {
@@ -110,7 +119,7 @@ impl<'b> Body<'b> {
 
     /// The first byte from `at` on that is not of this class.
     #[inline]
-    fn skip(&self, at: usize, class: u8) -> usize {
+    pub(super) fn skip(&self, at: usize, class: u8) -> usize {
         let rest = self.bytes.get(at..).unwrap_or_default();
         at + rest.iter().position(|byte| !is(*byte, class)).unwrap_or(rest.len())
     }
@@ -144,7 +153,7 @@ impl<'b> Body<'b> {
     }
 
     /// One byte on, and over any NULs there.
-    fn step_over_nul(&self, at: usize) -> usize {
+    pub(super) fn step_over_nul(&self, at: usize) -> usize {
         let mut at = at + 1;
         while self.bytes.get(at) == Some(&0) {
             at += 1;
@@ -271,7 +280,7 @@ impl<'b> Body<'b> {
     }
 
     #[inline]
-    fn check_utf8(&self, text: &[u8], at: usize, reason: ParseErrorReason) -> Result<(), Fault> {
+    pub(super) fn check_utf8(&self, text: &[u8], at: usize, reason: ParseErrorReason) -> Result<(), Fault> {
         if self.valid || std::str::from_utf8(text).is_ok() { Ok(()) } else { fault(at, reason) }
     }
 
@@ -305,15 +314,15 @@ impl<'b> Body<'b> {
         Ok(Suffix { value, timestamp: Some(timestamp), next_line: last + 1 })
     }
 
-    /// Where the series `raw` ends if it is the one that begins at `at`.
+    /// The `length` bytes from `at` on, if what follows them can follow a series.
     #[inline]
-    pub(super) fn known_series(&self, at: usize, raw: &[u8]) -> Option<usize> {
-        let rest = self.bytes.get(at..)?;
-        let (last, end) = (*raw.last()?, at + raw.len());
-        if !rest.starts_with(raw) || (last != b'}' && is(self.byte(end), METRIC_NAME)) {
+    pub(super) fn upcoming(&self, at: usize, length: usize) -> Option<&'b [u8]> {
+        let end = at.checked_add(length)?;
+        let raw = self.bytes.get(at..end)?;
+        if *raw.last()? != b'}' && is(self.byte(end), METRIC_NAME) {
             return None;
         }
-        (self.byte(self.skip_blanks(end)) != b'{').then_some(end)
+        (self.byte(self.skip_blanks(end)) != b'{').then_some(raw)
     }
 
     /// Name and text of a HELP or TYPE line.

@@ -49,6 +49,12 @@ fn parse_decimal(text: &[u8]) -> Result<f64, ParseValueError> {
     Ok(value)
 }
 
+/// Go's conversion of a float to an `int64`, which on amd64 is the smallest number where the float does not fit.
+pub(super) fn to_int64(value: f64) -> i64 {
+    const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+    if (-LIMIT..LIMIT).contains(&value) { value as i64 } else { i64::MIN }
+}
+
 /// Go's `ParseFloat` in full; `None` where it gives an error.
 pub(super) fn parse_go(text: &str) -> Option<f64> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);

@@ -25,10 +25,8 @@ pub struct Series<'b> {
 /// How the bytes of a series are to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// Text 0.0.4.
+    /// As a text format has it. What OpenMetrics allows in a series, text 0.0.4 reads alike.
     Text,
-    /// OpenMetrics text.
-    OpenMetrics,
     /// Metric name, then name and value of each label, separated by 0xff, which no UTF-8 has.
     Plain,
 }

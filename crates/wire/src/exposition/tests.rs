@@ -1,3 +1,5 @@
+mod formats;
+
 use std::fmt::Write as _;
 
 use outrigger_model::labels::{Fnv1a, Labels, LabelsBuilder};

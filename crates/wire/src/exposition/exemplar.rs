@@ -1,0 +1,42 @@
+//! Exemplars as Prometheus keeps them.
+
+use outrigger_model::labels::LabelsBuilder;
+use outrigger_model::sample::{Exemplar, Timestamp};
+
+use super::series::lossy;
+
+/// Characters that names and values may have together (Prometheus `exemplar.ExemplarMaxLabelSetLength`).
+const MAX_CHARACTERS: usize = 128;
+
+/// The labels of an exemplar, as they are collected.
+#[derive(Debug, Default)]
+pub(super) struct ExemplarLabels {
+    builder: LabelsBuilder,
+    characters: usize,
+    /// Prometheus' storage would drop it: a name twice, or too long.
+    unfit: bool,
+}
+
+impl ExemplarLabels {
+    /// Adds a label as it is, escapes included; an empty value counts for nothing.
+    pub(super) fn add(&mut self, name: &[u8], value: &[u8]) {
+        if self.unfit || value.is_empty() {
+            return;
+        }
+        let (name, value) = (lossy(name), lossy(value));
+        self.characters += name.chars().count() + value.chars().count();
+        self.unfit = self.characters > MAX_CHARACTERS || self.builder.contains(&name);
+        if !self.unfit {
+            self.builder.set(&name, &value);
+        }
+    }
+
+    /// The exemplar; `None` for one that Prometheus' storage would drop.
+    pub(super) fn exemplar(&self, value: f64, timestamp: Option<i64>) -> Option<Exemplar> {
+        (!self.unfit).then(|| Exemplar {
+            labels: self.builder.build(),
+            value,
+            timestamp: timestamp.map(Timestamp::from_millis),
+        })
+    }
+}

@@ -1,0 +1,193 @@
+//! Everything that Prometheus' parsers say about the cases in `testdata/exposition_formats`.
+
+use outrigger_model::histogram::{Counts, Histogram, Span};
+use outrigger_model::sample::Exemplar;
+use serde_json::{Value, json};
+
+use super::{bytes, latin};
+use crate::exposition::{Entry, ParseErrorReason, Series, openmetrics};
+
+fn bits(value: f64) -> String {
+    format!("{:016x}", value.to_bits())
+}
+
+fn flat(mut pairs: Vec<(String, String)>) -> Value {
+    pairs.sort();
+    pairs.into_iter().flat_map(|(name, value)| [latin(name.as_bytes()), latin(value.as_bytes())]).collect()
+}
+
+fn labels(series: &Series<'_>) -> Value {
+    let mut pairs = Vec::new();
+    series.for_each_label(|name, value| pairs.push((name.to_owned(), value.to_owned())));
+    flat(pairs)
+}
+
+fn exemplars(exemplars: &[Exemplar]) -> Value {
+    let dump = |exemplar: &Exemplar| {
+        let pairs = exemplar.labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        json!([flat(pairs), bits(exemplar.value), exemplar.timestamp.map(|time| time.millis())])
+    };
+    exemplars.iter().map(dump).collect()
+}
+
+fn spans(spans: &[Span]) -> Value {
+    spans.iter().flat_map(|span| [i64::from(span.offset), i64::from(span.length)]).collect()
+}
+
+fn floats(values: &[f64]) -> Value {
+    values.iter().map(|value| bits(*value)).collect()
+}
+
+fn histogram(histogram: &Histogram) -> Value {
+    let Histogram { schema, zero_threshold, sum, reset_hint, positive_spans, negative_spans, .. } = histogram;
+    let (kind, zero, count, positive, negative) = match &histogram.counts {
+        Counts::Integer { count, zero, positive, negative } => {
+            ("i", zero.to_string(), count.to_string(), json!(positive), json!(negative))
+        }
+        Counts::Float { count, zero, positive, negative } => {
+            ("f", bits(*zero), bits(*count), floats(positive), floats(negative))
+        }
+    };
+    json!([
+        kind,
+        schema,
+        bits(*zero_threshold),
+        zero,
+        count,
+        bits(*sum),
+        *reset_hint as u8,
+        spans(positive_spans),
+        positive,
+        spans(negative_spans),
+        negative,
+        floats(&histogram.custom_values),
+        histogram.validate().is_ok()
+    ])
+}
+
+/// The entry in the form of the cases; of a protobuf body, without the bytes that identify the series.
+fn dump(entry: &Entry<'_>, protobuf: bool) -> Value {
+    let time = |series: &Series<'_>| series.timestamp.map(|time| time.millis());
+    let start = |series: &Series<'_>| series.start_timestamp().map_or(0, |time| time.millis());
+    match entry {
+        Entry::Series(series) => {
+            let raw = (!protobuf).then(|| latin(series.raw()));
+            let examples = exemplars(series.exemplars());
+            json!(["S", raw, bits(series.value), time(series), labels(series), examples, start(series)])
+        }
+        Entry::Histogram(native) => {
+            let series = &native.series;
+            let examples = exemplars(series.exemplars());
+            assert_eq!(bits(series.value), bits(native.histogram.sum));
+            json!(["N", time(series), labels(series), histogram(&native.histogram), examples, start(series)])
+        }
+        other => super::dump(other),
+    }
+}
+
+fn parse(row: &Value, body: &[u8]) -> (Vec<Value>, Option<(String, Option<ParseErrorReason>)>) {
+    let mut entries = Vec::new();
+    for entry in openmetrics::Parser::new(body) {
+        match entry {
+            Ok(entry) => entries.push(dump(&entry, row["format"] == "protobuf")),
+            Err(error) => return (entries, Some((error.to_string(), Some(error.reason)))),
+        }
+    }
+    (entries, None)
+}
+
+/// What Prometheus said, labels in order of name and value (its order of equal names is arbitrary), and bytes that
+/// are not UTF-8 replaced where they do not fail the scrape.
+fn expected(row: &Value) -> Vec<Value> {
+    let mut entries = row["entries"].as_array().cloned().unwrap_or_default();
+    for entry in &mut entries {
+        let (own, examples) = match entry[0].as_str() {
+            Some("S") => (4, 5),
+            Some("N") => (2, 4),
+            _ => {
+                entry.as_array_mut().unwrap()[1..]
+                    .iter_mut()
+                    .for_each(|text| *text = latin(text_of(text).as_bytes()).into());
+                continue;
+            }
+        };
+        entry[own] = sorted(&entry[own]);
+        for example in entry[examples].as_array_mut().unwrap() {
+            example[0] = sorted(&example[0]);
+        }
+    }
+    entries
+}
+
+fn text_of(value: &Value) -> String {
+    String::from_utf8_lossy(&bytes(value.as_str().unwrap())).into_owned()
+}
+
+fn sorted(pairs: &Value) -> Value {
+    let pairs = pairs.as_array().unwrap().chunks(2);
+    flat(pairs.map(|pair| (text_of(&pair[0]), text_of(&pair[1]))).collect())
+}
+
+fn difference(row: &Value) -> Option<String> {
+    let body = bytes(row["body"].as_str().unwrap_or_default());
+    let expected = expected(row);
+    let (entries, error) = parse(row, &body);
+    if error.as_ref().is_some_and(|(_, reason)| *reason == Some(ParseErrorReason::NameUtf8)) {
+        // Prometheus leaves such names to its scrape loop, which then fails the scrape.
+        return None;
+    }
+    if entries == expected && error.is_some() == row["error"].is_string() {
+        return None;
+    }
+    let at = entries.iter().zip(&expected).take_while(|(ours, theirs)| ours == theirs).count();
+    Some(format!(
+        "{} {} {:?}\n  ours: {} then {:?} {error:?}\n  Prometheus: {} then {:?} {}",
+        row["format"],
+        row["options"],
+        latin(&body),
+        entries.len(),
+        entries.get(at).map(Value::to_string),
+        expected.len(),
+        expected.get(at).map(Value::to_string),
+        row["error"],
+    ))
+}
+
+fn rows() -> Vec<Value> {
+    let mut text = include_str!("../../../testdata/exposition_formats/cases.jsonl").to_owned();
+    if let Ok(path) = std::env::var("OUTRIGGER_EXPOSITION_CASES") {
+        text += &std::fs::read_to_string(path).unwrap();
+    }
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn bodies_of_every_format_read_as_in_prometheus() {
+    let rows: Vec<Value> =
+        rows().into_iter().filter(|row| row["options"].is_null() && row["format"] == "openmetrics").collect();
+    let differences: Vec<String> = rows.iter().filter_map(difference).collect();
+    assert!(
+        differences.is_empty(),
+        "{} differences in {}:\n{}",
+        differences.len(),
+        rows.len(),
+        differences.iter().take(20).cloned().collect::<Vec<_>>().join("\n")
+    );
+}
+
+/// The verdicts on the cases of the OpenMetrics standard. Prometheus takes many bodies that the standard refuses, but
+/// refuses none that it asks for.
+#[test]
+fn cases_of_the_standard_are_judged_as_by_prometheus() {
+    let rows: Vec<Value> = rows().into_iter().filter(|row| row["shouldParse"].is_boolean()).collect();
+    assert_eq!(rows.len(), 153);
+    let mut laxer = 0;
+    for row in &rows {
+        let parses = parse(row, &bytes(row["body"].as_str().unwrap_or_default())).1.is_none();
+        let standard = row["shouldParse"] == true;
+        assert_eq!(parses, row["error"].is_null(), "{}", row["name"]);
+        assert!(parses || !standard, "{}", row["name"]);
+        laxer += usize::from(parses && !standard);
+    }
+    assert_eq!(laxer, 58);
+}
