@@ -32,7 +32,7 @@ pub use kubernetes_sd::{AttachMetadata, KubernetesSd, Namespaces, Role, RoleSele
 pub use outrigger::{KubernetesAccess, Limits, OutriggerConfig, RequestBudget};
 pub use remote_write::{CloudAuth, MetadataConfig, QueueConfig, RemoteWriteConfig, RemoteWriteMessage};
 pub use rule_files::check_rule_file;
-pub use scrape_config::{EscapingScheme, ScrapeConfig, ScrapeProtocol};
+pub use scrape_config::{EscapingScheme, ScrapeConfig, ScrapePhase, ScrapeProtocol};
 pub use target_groups::{parse_json_targets, parse_target_file};
 
 use crate::error::{ConfigError, ConfigErrors, Location, Notice, Severity};

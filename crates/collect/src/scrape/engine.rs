@@ -2,8 +2,8 @@
 //!
 //! Targets that wait are entries of one heap that one task looks after; a task exists only while a scrape runs. So
 //! 30,000 targets cost their caches and little else. Running scrapes are not limited in number: a limit would let
-//! targets that hang take the places of those that answer. Their memory is limited instead ([`super::body`]), and
-//! so is the number of large bodies that are parsed at the same time.
+//! targets that hang take the places of those that answer. Their memory is limited instead ([`super::body`]): bodies are
+//! read piece by piece.
 
 use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
@@ -20,7 +20,7 @@ use outrigger_rt::http::{BuildClientError, ClientOptions, HttpClient};
 use outrigger_rt::metrics::{MetricKind, Registry};
 use outrigger_rt::resolver::Resolver;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -88,8 +88,6 @@ pub(crate) struct Shared {
     pub(crate) failure_log: FailureLog,
     pub(crate) max_body_bytes: AtomicU64,
     pub(crate) body_budget: Arc<BodyBudget>,
-    /// Large bodies that are parsed at the same time.
-    pub(crate) parsers: Semaphore,
     /// Cancelled when running scrapes are given up.
     pub(crate) abort: CancellationToken,
     resolver: Resolver,
@@ -154,7 +152,6 @@ impl ScrapeEngine {
     pub fn new(options: EngineOptions) -> Self {
         let metrics = EngineMetrics::new(&options.registry);
         let (failure_log, writer) = failure_log(metrics.failure_log_dropped.clone(), options.log_period);
-        let parsers = std::thread::available_parallelism().map_or(2, |cores| cores.get());
         let shared = Arc::new(Shared {
             clock: options.clock,
             sink: options.sink,
@@ -163,7 +160,6 @@ impl ScrapeEngine {
             failure_log,
             max_body_bytes: AtomicU64::new(options.max_body_bytes),
             body_budget: Arc::new(BodyBudget::new(options.body_budget_bytes)),
-            parsers: Semaphore::new(parsers),
             abort: CancellationToken::new(),
             resolver: options.resolver,
             user_agent: options.user_agent,
@@ -378,7 +374,8 @@ impl Shared {
     }
 
     fn plan(&self, target: Arc<ScrapeTarget>, settings: &Arc<JobSettings>) -> Plan {
-        let schedule = Schedule::new(target.id, self.offset_seed, target.interval);
+        let phase = settings.config.phase;
+        let schedule = Schedule::with_phase(phase, target.id, self.offset_seed, target.interval);
         Plan { target, settings: Arc::clone(settings), schedule }
     }
 
@@ -433,13 +430,9 @@ impl Shared {
         if target.step(Event::Removed) != Action::Retire {
             return;
         }
-        let mut memory = target.memory.lock();
-        memory.leaving = true;
-        self.pending_stale.wait(target.id, memory.cache.live_hashes());
-        if !memory.cache.has_reported() && !target.is_scraping() {
+        if !target.leave(&self.pending_stale) {
             return;
         }
-        drop(memory);
         let schedule = target.plan.load().schedule;
         let missed = schedule.tick_after(self.clock.now());
         let interval = schedule.interval_millis();

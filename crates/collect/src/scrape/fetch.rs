@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use outrigger_rt::http::{BodyError as ReadError, BodyReader, HttpError, HttpRequest};
 use tokio::time::Instant;
@@ -91,6 +91,9 @@ fn request_headers(plan: &Plan, last_body_bytes: usize) -> HeaderMap {
     map.insert(ACCEPT, plan.settings.accept.clone());
     let encoding = headers::accept_encoding(&plan.settings.config, last_body_bytes);
     map.insert(ACCEPT_ENCODING, HeaderValue::from_static(encoding));
+    if plan.settings.config.disable_keepalive {
+        map.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     let timeout = HeaderValue::try_from(headers::timeout_seconds(plan.target.timeout));
     map.insert(
         HeaderName::from_static("x-prometheus-scrape-timeout-seconds"),

@@ -74,6 +74,9 @@ pub(crate) fn cache_is_reusable(old: &ScrapeConfig, new: &ScrapeConfig) -> bool 
     like_new.scrape_failure_log_file.clone_from(&new.scrape_failure_log_file);
     like_new.relabel.clone_from(&new.relabel);
     like_new.discovery.clone_from(&new.discovery);
+    like_new.phase = new.phase;
+    like_new.disable_keepalive = new.disable_keepalive;
+    like_new.enable_compression = new.enable_compression;
     like_new == *new
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use outrigger_config::prometheus::ScrapePhase;
 use outrigger_model::sample::Timestamp;
 use outrigger_model::target::TargetId;
 
@@ -21,9 +22,28 @@ impl Schedule {
     ///
     /// An interval below one millisecond counts as one.
     pub fn new(id: TargetId, offset_seed: u64, interval: Duration) -> Self {
-        let interval = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX / 4).clamp(1, i64::MAX / 4);
-        let nanos = (interval as u128 * 1_000_000).min(u128::from(u64::MAX)) as u64;
-        let offset = ((id.0 ^ offset_seed) % nanos / 1_000_000) as i64;
+        Self::with_phase(ScrapePhase::Spread, id, offset_seed, interval)
+    }
+
+    /// Ticks in the phase that a job asks for, as vmagent's `scrape_offset` and `scrape_align_interval` do: an offset
+    /// counts from whole multiples of the interval and is taken modulo it; alignment to at least the interval puts
+    /// all targets on whole multiples of the interval (an hour's beginning included, where it is one), alignment to
+    /// less spreads them over the multiples of it that one interval has.
+    pub fn with_phase(phase: ScrapePhase, id: TargetId, offset_seed: u64, interval: Duration) -> Self {
+        let interval = millis(interval);
+        let spread = id.0 ^ offset_seed;
+        let offset = match phase {
+            ScrapePhase::Spread => {
+                let nanos = (interval as u128 * 1_000_000).min(u128::from(u64::MAX)) as u64;
+                (spread % nanos / 1_000_000) as i64
+            }
+            ScrapePhase::Offset(offset) => (offset.as_millis() % interval as u128) as i64,
+            ScrapePhase::Aligned(align) => {
+                let align = millis(align);
+                let choices = (interval as u64).div_ceil(align as u64);
+                align.saturating_mul((spread % choices) as i64) % interval
+            }
+        };
         Self { interval, offset: offset.min(interval - 1) }
     }
 
@@ -67,6 +87,11 @@ impl Schedule {
         // Woken a little early, the tick itself is still ahead: it has just been scraped.
         if upcoming == tick { self.tick_after(tick) } else { upcoming }
     }
+}
+
+/// At least one, and few enough to be added to any time.
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4).clamp(1, i64::MAX / 4)
 }
 
 #[cfg(test)]
@@ -144,6 +169,37 @@ mod tests {
         assert!(buckets.iter().all(|&n| (800..1_200).contains(&n)), "{buckets:?}");
         let id = TargetId(0x9e37_79b9_7f4a_7c15);
         assert_ne!(Schedule::new(id, 1, interval), Schedule::new(id, 0x00ff_00ff_1234_5678, interval));
+    }
+
+    #[test]
+    fn a_phase_that_is_asked_for_is_kept() {
+        let (seconds, minutes) = (Duration::from_secs, |minutes: u64| Duration::from_secs(60 * minutes));
+        use ScrapePhase::{Aligned, Offset};
+        // phase, interval, the times within the interval at which some target is scraped, in seconds
+        for (phase, interval, expected) in [
+            (Offset(seconds(0)), minutes(1), &[0][..]),
+            (Offset(seconds(10)), minutes(1), &[10]),
+            (Offset(seconds(70)), minutes(1), &[10]),
+            (Aligned(minutes(60)), minutes(1), &[0]),
+            (Aligned(minutes(1)), minutes(1), &[0]),
+            (Aligned(minutes(60)), minutes(7), &[0]),
+            (Aligned(minutes(1)), minutes(5), &[0, 60, 120, 180, 240]),
+            (Aligned(minutes(2)), minutes(5), &[0, 120, 240]),
+        ] {
+            let mut found: Vec<i64> = (0..200u64)
+                .map(|id| Schedule::with_phase(phase, TargetId(id * 7_919), 5, interval))
+                .map(|schedule| schedule.tick_from(at(0)).millis() / 1_000)
+                .collect();
+            found.sort_unstable();
+            found.dedup();
+            assert_eq!(found, expected, "{phase:?} of {interval:?}");
+        }
+        let hour = Schedule::with_phase(Aligned(minutes(60)), TargetId(7), 5, minutes(1));
+        assert_eq!(hour.tick_from(at(3_599_999)), at(3_600_000));
+        let of_nothing = Schedule::with_phase(Aligned(Duration::ZERO), TargetId(7), 5, Duration::ZERO);
+        assert_eq!(of_nothing.tick_from(at(17)), at(17));
+        let huge = Schedule::with_phase(Offset(Duration::MAX), TargetId(7), 5, Duration::MAX);
+        assert!(huge.tick_from(at(0)) >= at(0));
     }
 
     proptest! {

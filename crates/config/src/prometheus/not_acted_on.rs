@@ -33,6 +33,7 @@ struct Row(At, fn(&Node) -> bool, Severity, &'static str);
 const NATIVE: &str = "native histograms are not collected yet; set it to false";
 const OTHER_AUTH: &str =
     "this way to authenticate is not supported yet; use basic_auth, authorization or oauth2";
+const SERIES_LIMIT: &str = "series are not limited yet; use sample_limit";
 const SECRET_REF: &str = "there is no secret manager; write the secret inline or in a file";
 
 const ROWS: &[Row] = &[
@@ -51,6 +52,9 @@ const ROWS: &[Row] = &[
         RefuseToRun,
         "only the Prometheus text format is understood yet; write PrometheusText0.0.4",
     ),
+    Row(At::OwnJob("series_limit"), is_set, RefuseToRun, SERIES_LIMIT),
+    Row(At::OwnJob("job_series_limit"), is_set, RefuseToRun, SERIES_LIMIT),
+    Row(At::OwnJob("no_stale_markers"), is_true, RefuseToRun, "stale markers are always written yet"),
     Row(
         At::KubernetesSd("selectors"),
         has_unknown_field,

@@ -107,6 +107,18 @@ impl EscapingScheme {
     }
 }
 
+/// When within its interval a target is scraped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ScrapePhase {
+    /// Each target at a time of its own, as in Prometheus.
+    #[default]
+    Spread,
+    /// `scrape_align_interval`, positive: at whole multiples of this on the wall clock.
+    Aligned(Duration),
+    /// `scrape_offset`: this long after whole multiples of the scrape interval on the wall clock.
+    Offset(Duration),
+}
+
 /// One scrape job, with everything it inherits from `global` filled in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScrapeConfig {
@@ -166,6 +178,16 @@ pub struct ScrapeConfig {
     pub native_histogram_min_bucket_factor: f64,
     /// `scrape_failure_log_file`.
     pub scrape_failure_log_file: Option<PathBuf>,
+    /// `scrape_offset` or `scrape_align_interval`, of vmagent.
+    pub phase: ScrapePhase,
+    /// `series_limit`, of vmagent: most series of one target in 24 hours; 0 is none.
+    pub series_limit: u64,
+    /// `job_series_limit`: most series of all targets of the job in 24 hours; 0 is none.
+    pub job_series_limit: u64,
+    /// `no_stale_markers`, of vmagent, false.
+    pub no_stale_markers: bool,
+    /// `disable_keepalive`, of vmagent, false: every scrape has a connection of its own.
+    pub disable_keepalive: bool,
     /// How targets are reached.
     pub http: HttpClientConfig,
     /// `relabel_configs`, of targets.
@@ -208,6 +230,11 @@ impl ScrapeConfig {
             native_histogram_bucket_limit: 0,
             native_histogram_min_bucket_factor: 0.0,
             scrape_failure_log_file: None,
+            phase: ScrapePhase::Spread,
+            series_limit: 0,
+            job_series_limit: 0,
+            no_stale_markers: false,
+            disable_keepalive: false,
             http: HttpClientConfig::default(),
             relabel: Vec::new(),
             metric_relabel: Vec::new(),
@@ -217,19 +244,13 @@ impl ScrapeConfig {
 }
 
 /// Advice for keys of older versions, of other agents, and of other sections.
-const RETIRED: [(&str, &str); 12] = [
+const RETIRED: [(&str, &str); 6] = [
     ("target_groups", "write static_configs"),
     ("targets", "write static_configs with a list of targets"),
     ("labels", "write it beside targets in an entry of static_configs"),
     ("scrape_classic_histograms", "write always_scrape_classic_histograms"),
     ("headers", "write http_headers, with a list of values for each header"),
     ("insecure_skip_verify", "write it below tls_config"),
-    ("max_scrape_size", "this is a key of vmagent; write body_size_limit"),
-    ("disable_compression", "this is a key of vmagent; write enable_compression: false"),
-    ("stream_parse", "this is a key of vmagent; bodies are always parsed as they arrive"),
-    ("series_limit", "this is a key of vmagent; write sample_limit"),
-    ("scrape_align_interval", "this is a key of vmagent; scrapes are spread by the target's hash"),
-    ("scrape_offset", "this is a key of vmagent; scrapes are spread by the target's hash"),
 ];
 
 impl ScrapeConfig {
@@ -252,6 +273,7 @@ impl ScrapeConfig {
         let mut config = Self::new(job_name);
         config.read_request(&section, files);
         config.read_limits(&section, global);
+        config.read_extensions(&section);
         config.read_formats(&section, global, escaping);
         config.scrape_failure_log_file = section
             .get("scrape_failure_log_file")
@@ -300,6 +322,54 @@ impl ScrapeConfig {
         self.native_histogram_bucket_limit = limit("native_histogram_bucket_limit", 0);
         let factor = section.get("native_histogram_min_bucket_factor").and_then(|value| value.float());
         self.native_histogram_min_bucket_factor = factor.unwrap_or(0.0);
+    }
+
+    /// The keys that vmagent has beside those of Prometheus, as vmagent understands them.
+    fn read_extensions(&mut self, section: &Section<'_>) {
+        let offset = section.get("scrape_offset").filter(|value| !value.is_absent());
+        let offset = offset.is_some().then(|| section.duration("scrape_offset")).flatten();
+        let align = section.duration("scrape_align_interval").filter(|interval| !interval.is_zero());
+        if let (Some(_), Some(_)) = (offset, align) {
+            section.error_at(
+                "scrape_align_interval",
+                "scrape_offset and scrape_align_interval are both set",
+                "keep scrape_offset: it counts from whole multiples of the scrape interval anyway",
+            );
+        }
+        self.phase = match (offset, align) {
+            (Some(offset), _) => ScrapePhase::Offset(offset),
+            (None, Some(interval)) => ScrapePhase::Aligned(interval),
+            (None, None) => ScrapePhase::Spread,
+        };
+        self.series_limit = section.unsigned("series_limit").unwrap_or(0);
+        self.job_series_limit = section.unsigned("job_series_limit").unwrap_or(0);
+        self.no_stale_markers = section.boolean("no_stale_markers").unwrap_or(false);
+        self.disable_keepalive = section.boolean("disable_keepalive").unwrap_or(false);
+        // Bodies are always parsed as they arrive.
+        section.boolean("stream_parse");
+        self.read_max_scrape_size(section);
+        self.read_disable_compression(section);
+    }
+
+    /// `max_scrape_size` is the largest body that is still read, `body_size_limit` the smallest that is not.
+    fn read_max_scrape_size(&mut self, section: &Section<'_>) {
+        let size = section.get("max_scrape_size").and_then(|value| value.size()).filter(|size| *size != 0);
+        let Some(size) = size else { return };
+        if section.get("body_size_limit").is_some_and(|value| !value.is_absent()) {
+            let message = "body_size_limit and max_scrape_size are both set";
+            section.error_at("max_scrape_size", message, "keep body_size_limit");
+        }
+        self.body_size_limit = u64::try_from(size).map_or(0, |size| size + 1);
+    }
+
+    fn read_disable_compression(&mut self, section: &Section<'_>) {
+        let Some(disable) = section.boolean("disable_compression") else { return };
+        let enable = section.boolean("enable_compression");
+        if enable == Some(disable) {
+            let message = format!("enable_compression and disable_compression are both {disable}");
+            section.error_at("disable_compression", message, "keep enable_compression");
+        }
+        self.enable_compression = enable.unwrap_or(!disable);
     }
 
     fn read_formats(

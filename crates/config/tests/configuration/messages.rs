@@ -81,7 +81,22 @@ const CASES: &[(&str, &str)] = &[
     ("{scrape_configs: [{job_name: a, params: {b: c}}]}", "params.b: a list is expected, not \"c\""),
     ("{scrape_configs: [{job_name: a, scrape_timeout: 2m}]}", "the scrape timeout 2m is greater than"),
     ("{scrape_configs: [{job_name: a, target_groups: []}]}", "write static_configs"),
-    ("{scrape_configs: [{job_name: a, stream_parse: true}]}", "this is a key of vmagent"),
+    (
+        "{scrape_configs: [{job_name: a, scrape_offset: 1s, scrape_align_interval: 1m}]}",
+        "scrape_configs[0].scrape_align_interval: scrape_offset and scrape_align_interval are both set",
+    ),
+    ("{scrape_configs: [{job_name: a, scrape_offset: 1}]}", "\"1\" is not a duration"),
+    ("{scrape_configs: [{job_name: a, series_limit: -1}]}", "a whole number, 0 or more, is expected"),
+    ("{scrape_configs: [{job_name: a, job_series_limit: many}]}", "a whole number, 0 or more, is expected"),
+    ("{scrape_configs: [{job_name: a, stream_parse: 1}]}", "scrape_configs[0].stream_parse"),
+    (
+        "{scrape_configs: [{job_name: a, body_size_limit: 1MB, max_scrape_size: 1MB}]}",
+        "body_size_limit and max_scrape_size are both set (keep body_size_limit)",
+    ),
+    (
+        "{scrape_configs: [{job_name: a, enable_compression: true, disable_compression: true}]}",
+        "enable_compression and disable_compression are both true",
+    ),
     ("{scrape_configs: [{job_name: a, honor_labels: 'true'}]}", "without quotes"),
     (
         "{scrape_configs: [{job_name: a, metric_name_validation_scheme: utf-8}]}",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use outrigger_config::prometheus::{
     Config, DiscoveryConfig, EscapingScheme, Namespaces, RemoteWriteConfig, RemoteWriteMessage, Role,
-    ScrapeConfig, ScrapeProtocol, check,
+    ScrapeConfig, ScrapePhase, ScrapeProtocol, check,
 };
 use outrigger_model::http::{BasicUsername, HttpAuth, OAuth2Grant, PemSource, TlsVersion};
 use outrigger_model::labels::Labels;
@@ -459,4 +459,36 @@ fn targets_are_checked_as_promtool_checks_them() {
         assert_eq!(shown.is_empty(), expected.is_empty(), "{text}{shown}");
         assert!(shown.contains(expected), "{text}{shown}");
     }
+}
+
+#[test]
+fn keys_of_vmagent_mean_what_they_mean_there() {
+    use ScrapePhase::{Aligned, Offset, Spread};
+    for (keys, phase) in [
+        ("", Spread),
+        ("scrape_align_interval: 1h", Aligned(seconds(3_600))),
+        ("scrape_align_interval: 0s", Spread),
+        ("scrape_align_interval:", Spread),
+        ("scrape_offset: 10s", Offset(seconds(10))),
+        ("scrape_offset: 0s", Offset(seconds(0))),
+        ("scrape_offset:", Spread),
+        ("scrape_offset: 5s, scrape_align_interval: 0s", Offset(seconds(5))),
+    ] {
+        assert_eq!(job(&format!("scrape_configs: [{{job_name: a, {keys}}}]\n")).phase, phase, "{keys}");
+    }
+    let text = "scrape_configs: [{job_name: a, series_limit: 500, job_series_limit: 9000, no_stale_markers: true, \
+                disable_keepalive: true, disable_compression: true, stream_parse: true, max_scrape_size: 16MB}]\n";
+    let expected = ScrapeConfig {
+        series_limit: 500,
+        job_series_limit: 9_000,
+        no_stale_markers: true,
+        disable_keepalive: true,
+        enable_compression: false,
+        body_size_limit: (16 << 20) + 1,
+        ..ScrapeConfig::new("a")
+    };
+    assert_eq!(job(text), expected);
+    let text = "global: {body_size_limit: 1MB}\nscrape_configs: [{job_name: a, max_scrape_size: 0, disable_compression: false, \
+                enable_compression: true}]\n";
+    assert_eq!(job(text), ScrapeConfig { body_size_limit: 1 << 20, ..ScrapeConfig::new("a") });
 }
