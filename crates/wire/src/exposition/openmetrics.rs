@@ -13,7 +13,7 @@ use super::body::{self, Body, Fault};
 use super::exemplar::ExemplarLabels;
 use super::float::{self, ParseValueError};
 use super::series::{self, Extras, Form, Series};
-use super::{Entry, MetricType, ParseError, ParseErrorReason};
+use super::{Entry, LineParser, MetricType, ParseError, ParseErrorReason};
 
 /// Walks a body. After the first error there is nothing more; without an error the last line was `# EOF`.
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ pub struct Parser<'b> {
     at: usize,
     metric_type: MetricType,
     state: State,
+    /// Nothing follows the bytes that are here.
+    last: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +60,13 @@ fn fault<T>(at: usize, reason: ParseErrorReason) -> Result<T, Fault> {
 impl<'b> Parser<'b> {
     /// A parser at the beginning of `body`.
     pub fn new(body: &'b [u8]) -> Self {
-        Self { body: Body::new(body), at: 0, metric_type: MetricType::Unknown, state: State::Line }
+        Self {
+            body: Body::new(body),
+            at: 0,
+            metric_type: MetricType::Unknown,
+            state: State::Line,
+            last: true,
+        }
     }
 
     /// Bytes of the body that have been read; between two entries, the beginning of a line.
@@ -71,21 +79,10 @@ impl<'b> Parser<'b> {
         self.metric_type
     }
 
-    /// The next `length` bytes, if what follows them can follow a series.
-    pub fn upcoming(&self, length: usize) -> Option<&'b [u8]> {
-        let end = self.at.checked_add(length)?;
-        let raw = self.body.bytes.get(self.at..end)?;
-        (self.byte(end) == b' ' && length > 0 && matches!(self.state, State::Line)).then_some(raw)
-    }
-
-    /// Reads the next line as a sample of the series that is its first `length` bytes, without looking at them: the
-    /// caller has compared [`Parser::upcoming`] with a series that was read before.
-    ///
-    /// `None`, without having moved, where these bytes cannot be a whole series.
-    pub fn next_known_length(&mut self, length: usize) -> Option<Result<Series<'b>, ParseError>> {
-        self.upcoming(length)?;
-        let start = self.at;
-        Some(self.sample(start, start + length).map_err(|fault| self.fail(start, fault)))
+    /// A parser that goes on with the next piece of a body after a TYPE line of `metric_type`. A piece begins with
+    /// a line and, unless it is the `last` one, `# EOF` at its end is an error, because nobody knows yet what follows.
+    pub fn resume(piece: &'b [u8], metric_type: MetricType, last: bool) -> Self {
+        Self { metric_type, last, ..Self::new(piece) }
     }
 
     /// Reads the next line if it is a sample of the series with these bytes ([`Series::raw`] of an earlier body).
@@ -360,8 +357,11 @@ impl<'b> Parser<'b> {
             b'E' => {
                 let end = self.word(start + 2, b"EOF")?;
                 let end = if self.byte(end) == b'\n' { self.body.step_over_nul(end) } else { end };
+                if end < self.body.bytes.len() || !self.last {
+                    return fault(end, ParseErrorReason::AfterEof);
+                }
                 self.at = end;
-                if end < self.body.bytes.len() { fault(end, ParseErrorReason::AfterEof) } else { Ok(None) }
+                Ok(None)
             }
             b'H' => self.help(start + 2).map(Some),
             b'T' => self.family_type(start + 2).map(Some),
@@ -464,3 +464,42 @@ impl<'b> Iterator for Parser<'b> {
 }
 
 impl FusedIterator for Parser<'_> {}
+
+impl<'b> LineParser<'b> for Parser<'b> {
+    fn line_start(&mut self) -> usize {
+        self.at
+    }
+
+    fn consumed_since(&self, start: usize) -> &'b [u8] {
+        self.body.bytes.get(start..self.at.saturating_sub(1)).unwrap_or_default()
+    }
+
+    #[inline]
+    fn upcoming(&self, length: usize) -> Option<&'b [u8]> {
+        let end = self.at.checked_add(length)?;
+        let bytes = self.body.bytes.get(self.at..end)?;
+        let ends = length > 0 && matches!(self.byte(end), b' ' | b'\n');
+        (ends && matches!(self.state, State::Line)).then_some(bytes)
+    }
+
+    #[inline]
+    fn next_known_length(&mut self, length: usize) -> Option<Result<Series<'b>, ParseError>> {
+        self.upcoming(length)?;
+        let start = self.at;
+        Some(self.sample(start, start + length).map_err(|fault| self.fail(start, fault)))
+    }
+
+    #[inline]
+    fn pass_known_line(&mut self, length: usize) -> bool {
+        let end = self.at + length;
+        let ends = self.byte(end) == b'\n';
+        if ends {
+            self.at = self.body.step_over_nul(end);
+        }
+        ends
+    }
+
+    fn set_metric_type(&mut self, metric_type: MetricType) {
+        self.metric_type = metric_type;
+    }
+}

@@ -5,7 +5,7 @@ use outrigger_model::sample::Exemplar;
 use serde_json::{Value, json};
 
 use super::{bytes, latin};
-use crate::exposition::{Entry, ParseErrorReason, Series, openmetrics};
+use crate::exposition::{Entry, LineParser, MetricType, ParseErrorReason, Series, openmetrics};
 
 fn bits(value: f64) -> String {
     format!("{:016x}", value.to_bits())
@@ -190,4 +190,67 @@ fn cases_of_the_standard_are_judged_as_by_prometheus() {
         laxer += usize::from(parses && !standard);
     }
     assert_eq!(laxer, 58);
+}
+
+fn real_body(name: &str) -> Vec<u8> {
+    let row = rows().into_iter().find(|row| row["name"] == name).unwrap();
+    bytes(row["body"].as_str().unwrap())
+}
+
+#[test]
+fn known_lines_of_open_metrics_read_the_same_without_being_parsed() {
+    let body = real_body("alltypes.5mfs.om.txt");
+    let mut parser = openmetrics::Parser::new(&body);
+    let mut known = openmetrics::Parser::new(&body);
+    let mut hits = 0;
+    while let Some(entry) = parser.next() {
+        let entry = entry.unwrap();
+        let start = known.line_start();
+        if let Entry::Series(series) = &entry {
+            assert_eq!(known.upcoming(series.raw().len()), Some(series.raw()));
+            let again = known.next_known_length(series.raw().len()).unwrap().unwrap();
+            assert_eq!(dump(&Entry::Series(again), false), dump(&entry, false));
+            hits += 1;
+        } else {
+            let line = parser.consumed_since(start);
+            assert_eq!(known.upcoming(line.len()), Some(line));
+            assert!(known.pass_known_line(line.len()));
+            if let Entry::Type { metric_type, .. } = entry {
+                known.set_metric_type(metric_type);
+            }
+        }
+        assert_eq!(known.position(), parser.position());
+    }
+    assert!(hits > 50, "{hits}");
+    for (line, length) in [("up_x 1\n", 2), ("up{a=\"b\"} 1\n", 2), ("up", 2), ("up", 3), ("up 1\n", 0)] {
+        let mut parser = openmetrics::Parser::new(line.as_bytes());
+        assert!(parser.next_known_length(length).is_none(), "{line:?}");
+        assert!(!parser.pass_known_line(length), "{line:?}");
+        assert_eq!(parser.position(), 0);
+    }
+}
+
+#[test]
+fn a_body_of_open_metrics_reads_the_same_in_pieces() {
+    let body = real_body("1histogram.om.txt");
+    let whole: Vec<Value> =
+        openmetrics::Parser::new(&body).map(|entry| dump(&entry.unwrap(), false)).collect();
+    let mut pieces = Vec::new();
+    let mut metric_type = MetricType::Unknown;
+    let mut rest = &body[..];
+    for line in body.split_inclusive(|byte| *byte == b'\n') {
+        let last = line.starts_with(b"# EOF");
+        assert!(openmetrics::Parser::resume(b"# EOF\n", metric_type, false).next().unwrap().is_err());
+        let mut parser = openmetrics::Parser::resume(line, metric_type, last);
+        if !last {
+            pieces.push(dump(&parser.next().unwrap().unwrap(), false));
+            metric_type = parser.metric_type();
+            assert_eq!(parser.position(), line.len());
+        } else {
+            assert!(parser.next().is_none());
+        }
+        rest = &rest[line.len()..];
+    }
+    assert!(rest.is_empty());
+    assert_eq!(pieces, whole);
 }
