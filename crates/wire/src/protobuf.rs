@@ -317,6 +317,11 @@ impl<'a> Writer<'a> {
         self.into.extend_from_slice(value);
     }
 
+    /// Fields that are encoded already.
+    pub fn raw(&mut self, fields: &[u8]) {
+        self.into.extend_from_slice(fields);
+    }
+
     /// A `string` field.
     pub fn string(&mut self, field: u32, value: &str) {
         self.bytes(field, value.as_bytes());

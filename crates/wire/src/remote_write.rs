@@ -1,14 +1,19 @@
 //! Remote write 1.0: the protobuf message `prometheus.WriteRequest`, not compressed
-//! (<https://prometheus.io/docs/specs/prw/remote_write_spec/>, `prompb/remote.proto`, `prompb/types.proto`).
+//! (<https://prometheus.io/docs/specs/prw/remote_write_spec/>, `prompb/remote.proto`, `prompb/types.proto`); 2.0 is in
+//! [`v2`].
 //!
 //! A request is the series and the metadata one after another, so it is built by appending to a buffer:
 //! [`put_series`], or [`put_labels`] once and [`put_encoded_series`] for each sample of a series that is known.
 //! Compression is the caller's.
 
+mod histogram;
+pub mod v2;
+
 use std::sync::Arc;
 
+use outrigger_model::histogram::Histogram;
 use outrigger_model::labels::{Labels, METRIC_NAME};
-use outrigger_model::sample::{Sample, Timestamp};
+use outrigger_model::sample::{Exemplar, Sample, Timestamp};
 
 use crate::exposition::MetricType;
 use crate::protobuf::{ProtobufError, Reader, Writer, put_varint, varint_len};
@@ -19,6 +24,8 @@ const METADATA: u32 = 3;
 /// Fields of `TimeSeries`.
 const LABELS: u32 = 1;
 const SAMPLES: u32 = 2;
+const EXEMPLARS: u32 = 3;
+const HISTOGRAMS: u32 = 4;
 
 /// Type, help and unit of a metric family.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +65,66 @@ pub fn put_encoded_series(encoded_labels: &[u8], sample: Sample, into: &mut Vec<
     put_varint(length as u64, into);
     into.extend_from_slice(encoded_labels);
     put_sample(sample, &mut Writer::new(into));
+}
+
+/// Appends a series with one native histogram, given its labels from [`put_labels`].
+pub fn put_encoded_histogram(
+    encoded_labels: &[u8],
+    timestamp: Timestamp,
+    histogram: &Histogram,
+    into: &mut Vec<u8>,
+) {
+    Writer::new(into).message(TIMESERIES, |series| {
+        series.raw(encoded_labels);
+        series.message(HISTOGRAMS, |message| histogram::put(timestamp, histogram, message));
+    });
+}
+
+/// Appends a series with one exemplar, given its labels from [`put_labels`].
+pub fn put_encoded_exemplar(
+    encoded_labels: &[u8],
+    timestamp: Timestamp,
+    exemplar: &Exemplar,
+    into: &mut Vec<u8>,
+) {
+    Writer::new(into).message(TIMESERIES, |series| {
+        series.raw(encoded_labels);
+        put_exemplar(timestamp, exemplar, series);
+    });
+}
+
+fn put_exemplar(timestamp: Timestamp, exemplar: &Exemplar, series: &mut Writer<'_>) {
+    series.message(EXEMPLARS, |message| {
+        exemplar.labels.iter().for_each(|(name, value)| put_label(name, value, message));
+        put_exemplar_value(timestamp, exemplar, message);
+    });
+}
+
+/// Value and time, which both versions write alike.
+fn put_exemplar_value(timestamp: Timestamp, exemplar: &Exemplar, message: &mut Writer<'_>) {
+    if exemplar.value.to_bits() != 0 {
+        message.double(2, exemplar.value);
+    }
+    if timestamp.millis() != 0 {
+        message.int(3, timestamp.millis());
+    }
+}
+
+/// Appends what was decoded. Metadata of single series, which only version 2.0 has, is left out.
+pub fn put_request(request: &WriteRequest, into: &mut Vec<u8>) {
+    for series in &request.series {
+        Writer::new(into).message(TIMESERIES, |message| {
+            series.labels.iter().for_each(|(name, value)| put_label(name, value, message));
+            series.samples.iter().for_each(|sample| put_sample(*sample, message));
+            for exemplar in &series.exemplars {
+                put_exemplar(exemplar.timestamp.unwrap_or_default(), exemplar, message);
+            }
+            for (timestamp, histogram) in &series.histograms {
+                message.message(HISTOGRAMS, |message| histogram::put(*timestamp, histogram, message));
+            }
+        });
+    }
+    request.metadata.iter().for_each(|metadata| put_metadata(metadata, into));
 }
 
 /// Appends the metadata of a family.
@@ -121,10 +188,12 @@ pub struct TimeSeries {
     pub labels: Vec<(String, String)>,
     /// Samples as they were sent.
     pub samples: Vec<Sample>,
-    /// Number of exemplars, which are not read.
-    pub exemplars: usize,
-    /// Number of native histograms, which are not read.
-    pub histograms: usize,
+    /// Exemplars as they were sent, each with its time.
+    pub exemplars: Vec<Exemplar>,
+    /// Native histograms as they were sent.
+    pub histograms: Vec<(Timestamp, Histogram)>,
+    /// What version 2.0 says about the series; the family is its metric name.
+    pub metadata: Option<MetricMetadata>,
 }
 
 /// Labels that a receiver refuses (remote write specification, "Labels").
@@ -198,8 +267,8 @@ fn decode_series(message: &[u8]) -> Result<TimeSeries, ProtobufError> {
         match number {
             LABELS => series.labels.push(decode_label(field.bytes(number)?)?),
             SAMPLES => series.samples.push(decode_sample(field.bytes(number)?)?),
-            3 => series.exemplars += 1,
-            4 => series.histograms += 1,
+            EXEMPLARS => series.exemplars.push(decode_exemplar(field.bytes(number)?)?),
+            HISTOGRAMS => series.histograms.push(histogram::decode(field.bytes(number)?)?),
             _ => {}
         }
     }
@@ -217,6 +286,22 @@ fn decode_label(message: &[u8]) -> Result<(String, String), ProtobufError> {
         }
     }
     Ok((name, value))
+}
+
+fn decode_exemplar(message: &[u8]) -> Result<Exemplar, ProtobufError> {
+    let mut labels = Vec::new();
+    let (mut value, mut millis) = (0.0, 0);
+    let mut reader = Reader::new(message);
+    while let Some((number, field)) = reader.next_field()? {
+        match number {
+            1 => labels.push(decode_label(field.bytes(number)?)?),
+            2 => value = field.double(number)?,
+            3 => millis = field.int64(number)?,
+            _ => {}
+        }
+    }
+    let timestamp = Some(Timestamp::from_millis(millis));
+    Ok(Exemplar { labels: Labels::from_pairs(labels), value, timestamp })
 }
 
 fn decode_sample(message: &[u8]) -> Result<Sample, ProtobufError> {
