@@ -6,18 +6,25 @@
 //! ([`Parser::next_known`]).
 
 mod body;
+mod classic;
+mod custom_buckets;
 mod exemplar;
 mod float;
 mod known;
 pub mod openmetrics;
+pub mod protobuf;
+mod reader;
 mod series;
 
 use std::borrow::Cow;
 use std::iter::FusedIterator;
 
 use body::{Body, Fault, LabelPart};
+pub use classic::ClassicHistogramError;
+pub use custom_buckets::Converter;
 pub use known::LineParser;
 use outrigger_model::sample::Timestamp;
+pub use reader::{Format, Options, ReadError, Reader};
 use series::Form;
 pub use series::{DuplicateLabel, NativeHistogram, Series};
 

@@ -34,6 +34,55 @@ pub(super) enum Form {
 /// Between the parts of a plain series.
 pub(super) const PLAIN_SEPARATOR: u8 = 0xff;
 
+/// The bytes of a series in plain form, as they are built.
+#[derive(Debug, Clone, Default)]
+pub(super) struct PlainSeries {
+    bytes: Vec<u8>,
+}
+
+impl PlainSeries {
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Starts over with a name.
+    pub(super) fn set_name(&mut self, name: &str, suffix: &str) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.bytes.extend_from_slice(suffix.as_bytes());
+    }
+
+    /// Adds a label.
+    pub(super) fn add(&mut self, name: &str, value: &str) {
+        self.bytes.push(PLAIN_SEPARATOR);
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.bytes.push(PLAIN_SEPARATOR);
+        self.bytes.extend_from_slice(value.as_bytes());
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
+    /// Adds the labels of another one that has no name.
+    pub(super) fn extend(&mut self, labels: &PlainSeries) {
+        self.bytes.extend_from_slice(&labels.bytes);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Takes off what was added since the bytes were so many.
+    pub(super) fn truncate(&mut self, length: usize) {
+        self.bytes.truncate(length);
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// What few samples have.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Extras {
