@@ -17,7 +17,7 @@ const DIRECTORY_MODE: u32 = 0o700;
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 /// What the directory holds besides the lock.
@@ -40,7 +40,7 @@ impl Directory {
         let failed = |source| OpenQueueError::Lock { path: lock_path.clone(), source };
         let lock = open_lock(&lock_path).map_err(failed)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), lock }),
             Err(TryLockError::WouldBlock) => Err(OpenQueueError::InUse { directory: path.to_owned() }),
             Err(TryLockError::Error(source)) => Err(failed(source)),
         }
@@ -94,6 +94,14 @@ impl Directory {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
+    }
+}
+
+impl Drop for Directory {
+    /// A child process that another thread is starting has the file, too, until it executes its program: closing it
+    /// here would not end the lock.
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
     }
 }
 
