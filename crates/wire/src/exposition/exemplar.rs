@@ -13,7 +13,7 @@ const MAX_CHARACTERS: usize = 128;
 pub(super) struct ExemplarLabels {
     builder: LabelsBuilder,
     characters: usize,
-    /// Prometheus' storage would drop it: a name twice, or too long.
+    /// Prometheus' storage would drop it: a name that is empty or comes twice, or too long.
     unfit: bool,
 }
 
@@ -25,7 +25,7 @@ impl ExemplarLabels {
         }
         let (name, value) = (lossy(name), lossy(value));
         self.characters += name.chars().count() + value.chars().count();
-        self.unfit = self.characters > MAX_CHARACTERS || self.builder.contains(&name);
+        self.unfit = name.is_empty() || self.characters > MAX_CHARACTERS || self.builder.contains(&name);
         if !self.unfit {
             self.builder.set(&name, &value);
         }

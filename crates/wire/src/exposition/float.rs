@@ -162,14 +162,71 @@ pub(super) fn format_open_metrics(value: f64) -> String {
     if value == 0.0 {
         return "0.0".to_owned();
     }
-    let scientific = format!("{value:e}");
-    let (digits, exponent) = scientific.split_once('e').expect("the format has an exponent");
-    let exponent: i32 = exponent.parse().expect("the format has a decimal exponent");
+    let (digits, exponent) = shortest(value);
     // Go's %g with the shortest digits takes the scientific form from a million on and below a ten-thousandth.
     if !(-4..6).contains(&exponent) {
         let sign = if exponent < 0 { '-' } else { '+' };
         return format!("{digits}e{sign}{:02}", exponent.abs());
     }
-    let plain = format!("{value}");
+    let plain = plain(&digits, exponent);
     if plain.contains('.') { plain } else { plain + ".0" }
+}
+
+/// `-1.234e2` as `-123.4`.
+fn plain(digits: &str, exponent: i32) -> String {
+    let (sign, digits) = digits.strip_prefix('-').map_or(("", digits), |digits| ("-", digits));
+    let digits = digits.replace('.', "");
+    match usize::try_from(exponent) {
+        Ok(before) if digits.len() > before + 1 => {
+            format!("{sign}{}.{}", &digits[..=before], &digits[before + 1..])
+        }
+        Ok(before) => format!("{sign}{digits:0<width$}", width = before + 1),
+        Err(_) => format!("{sign}0.{:0<width$}{digits}", "", width = exponent.unsigned_abs() as usize - 1),
+    }
+}
+
+/// The shortest digits that read back as `value`, as `1.23`, and its decimal exponent. Of two that are as near, the
+/// even one, as in Go; Rust takes the larger.
+fn shortest(value: f64) -> (String, i32) {
+    let scientific = format!("{value:e}");
+    let (digits, exponent) = scientific.split_once('e').expect("the format has an exponent");
+    let exponent = exponent.parse().expect("the format has a decimal exponent");
+    let places = digits.split_once('.').map_or(0, |(_, places)| places.len());
+    // Sixteen digits are exact enough for any two neighbours to be as near.
+    if places >= 14 && digits.ends_with(['1', '3', '5', '7', '9']) {
+        let exact = format!("{value:.60e}");
+        let (exact, _) = exact.split_once('e').expect("the format has an exponent");
+        let rest = exact[digits.len() - 1..].trim_end_matches('0');
+        let tie = rest.len() == 2 && rest.ends_with('5');
+        let last = digits.as_bytes()[digits.len() - 1];
+        let even = format!("{}{}", &digits[..digits.len() - 1], char::from(last - 1));
+        if tie && format!("{even}e{exponent}").parse() == Ok(value) {
+            return (even, exponent);
+        }
+    }
+    (digits.to_owned(), exponent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floats_are_written_as_go_writes_them() {
+        for (value, expected) in [
+            (10.000_869_750_976_562_5, "10.000869750976562"),
+            (-10.000_869_750_976_562_5, "-10.000869750976562"),
+            (1.5, "1.5"),
+            (-120.0, "-120.0"),
+            (100_000.0, "100000.0"),
+            (1_000_000.0, "1e+06"),
+            (0.000_1, "0.0001"),
+            (0.000_012_5, "1.25e-05"),
+            (5e-324, "5e-324"),
+            (f64::MAX, "1.7976931348623157e+308"),
+            (0.1 + 0.2, "0.30000000000000004"),
+        ] {
+            assert_eq!(format_open_metrics(value), expected);
+        }
+    }
 }

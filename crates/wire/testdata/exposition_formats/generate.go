@@ -280,7 +280,10 @@ func series(random *rand.Rand) string {
 }
 
 // Families of classic histograms and other things between them, in text or OpenMetrics.
-func randomClassic(random *rand.Rand, openMetrics bool) string {
+//
+// Prometheus mixes up the exemplars of converted histograms after one without a time and after a histogram that cannot
+// be converted; clean bodies have neither.
+func randomClassic(random *rand.Rand, openMetrics, clean bool) string {
 	var out strings.Builder
 	for i, n := 0, 1+random.Intn(3); i < n; i++ {
 		name := pick(random, "h", "h", "g", "x.y")
@@ -299,7 +302,10 @@ func randomClassic(random *rand.Rand, openMetrics bool) string {
 				out.WriteString(pick(random, " 1700000000", " 5"))
 			}
 			if openMetrics && random.Intn(4) == 0 {
-				out.WriteString(" # {id=\"" + pick(random, "x", "y") + "\"} " + pick(random, "0.5", "2") + pick(random, "", " 1700000000.123"))
+				out.WriteString(" # {id=\"" + pick(random, "x", "y") + "\"} " + pick(random, "0.5", "2"))
+				if clean || random.Intn(2) == 0 {
+					out.WriteString(" 1700000000.123")
+				}
 			}
 			out.WriteString("\n")
 		}
@@ -315,6 +321,9 @@ func randomClassic(random *rand.Rand, openMetrics bool) string {
 		}
 		for j, m := 0, 1+random.Intn(3); j < m; j++ {
 			own := pick(random, "", "a=\"1\",", "a=\"2\",", "a=\"1\",b=\"x\\\"\\n\",")
+			if clean {
+				own = fmt.Sprintf("a=\"%d.%d\",", i, j)
+			}
 			sum := func() { write("_sum", own, pick(random, "1", "2.5", "NaN", "-1", "+Inf")) }
 			count := 0
 			fraction := random.Intn(6) == 0
@@ -336,9 +345,13 @@ func randomClassic(random *rand.Rand, openMetrics bool) string {
 			}
 			if random.Intn(5) > 0 {
 				value := text(count)
-				lines = append(lines, func() { write("_bucket", own+"le=\""+pick(random, "+Inf", "+Inf", "+Inf", "inf", "NaN", "x")+"\",", value) })
+				last := pick(random, "+Inf", "+Inf", "+Inf", "inf", "NaN", "x")
+				if clean {
+					last = "+Inf"
+				}
+				lines = append(lines, func() { write("_bucket", own+"le=\""+last+"\",", value) })
 			}
-			if random.Intn(12) == 0 {
+			if !clean && random.Intn(12) == 0 {
 				random.Shuffle(len(lines), func(i, j int) { lines[i], lines[j] = lines[j], lines[i] })
 			}
 			if random.Intn(4) == 0 {
@@ -347,9 +360,9 @@ func randomClassic(random *rand.Rand, openMetrics bool) string {
 			for _, line := range lines {
 				line()
 			}
-			if random.Intn(5) > 0 {
+			if clean || random.Intn(5) > 0 {
 				value := text(count)
-				if random.Intn(12) == 0 {
+				if !clean && random.Intn(12) == 0 {
 					value = pick(random, "99", "-1", "NaN", "+Inf", "1e30")
 				}
 				write("_count", own, value)
@@ -517,7 +530,8 @@ func randomFamily(random *rand.Rand) *dto.MetricFamily {
 			case dto.MetricType_GAUGE:
 				metric.Gauge = &dto.Gauge{Value: number(random)}
 			case dto.MetricType_UNTYPED:
-				metric.Untyped = &dto.Untyped{Value: number(random)}
+				// Prometheus keeps the last value for one that is left out, as zero is.
+				metric.Untyped = &dto.Untyped{Value: number(random) + 3}
 			case dto.MetricType_SUMMARY:
 				metric.Summary = &dto.Summary{SampleCount: uint64(random.Intn(9)), SampleSum: number(random), StartTimestamp: randomTime(random)}
 				for j, m := 0, random.Intn(3); j < m; j++ {
@@ -610,8 +624,9 @@ func main() {
 			write("", "openmetrics", "", []byte(randomOpenMetrics(random)))
 		}
 		if wanted("classic") {
-			write("", "text", pick(random, "c", "ck"), []byte(randomClassic(random, false)))
-			write("", "openmetrics", pick(random, "c", "ck"), []byte(randomClassic(random, true)))
+			write("", "text", pick(random, "c", "ck"), []byte(randomClassic(random, false, false)))
+			write("", "openmetrics", pick(random, "c", "ck"), []byte(randomClassic(random, true, false)))
+			write("clean", "openmetrics", pick(random, "c", "ck"), []byte(randomClassic(random, true, true)))
 		}
 		if wanted("protobuf") {
 			write("", "protobuf", pick(random, "", "", "k", "i", "ik", "c", "ck", "ic", "ick"), []byte(randomProtobuf(random)))

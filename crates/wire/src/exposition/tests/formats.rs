@@ -2,14 +2,16 @@
 
 use std::ops::ControlFlow;
 
-use outrigger_model::histogram::{Counts, Histogram, Span};
+use outrigger_model::histogram::{Counts, Histogram, HistogramError, Span};
 use outrigger_model::sample::Exemplar;
 use serde_json::{Value, json};
 
 use super::{bytes, latin};
+use crate::exposition::protobuf::FamilyErrorReason;
 use crate::exposition::{
     Entry, Format, LineParser, MetricType, Options, ParseErrorReason, ReadError, Reader, Series, openmetrics,
 };
+use crate::protobuf::ProtobufError;
 
 fn bits(value: f64) -> String {
     format!("{:016x}", value.to_bits())
@@ -161,6 +163,54 @@ fn sorted(pairs: &Value) -> Value {
     flat(pairs.map(|pair| (text_of(&pair[0]), text_of(&pair[1]))).collect())
 }
 
+/// Takes out exemplars of native histograms that Prometheus gets wrong: it mixes them up in converted histograms (not
+/// in the clean bodies), and forgets to start over with the exemplars of the next histogram of a protobuf family.
+fn forgive_exemplars(row: &Value, entries: &mut [Value], expected: &mut [Value]) {
+    let mixed_up = row["format"] == "openmetrics" && row["name"].is_null();
+    let mut after_histogram = false;
+    for (ours, theirs) in entries.iter_mut().zip(expected) {
+        let histogram = ours[0] == "N" && theirs[0] == "N";
+        if histogram && (mixed_up || (row["format"] == "protobuf" && after_histogram)) {
+            let all = ours[4].take();
+            let some = theirs[4].take();
+            let (all, some) = (all.as_array().unwrap(), some.as_array().unwrap());
+            assert!(mixed_up || all.ends_with(some));
+        }
+        after_histogram = histogram;
+    }
+}
+
+/// Whether we refuse a native histogram whose spans do not fit its buckets where Prometheus hands it out, because
+/// it does not look at any but the first of a family; its storage refuses it then, or its parser panics, or drops
+/// buckets without a span.
+fn refused_later(row: &Value, entries: &[Value], expected: &[Value], error: Option<&ReadError>) -> bool {
+    let Some(ReadError::Family(error)) = error else { return false };
+    let FamilyErrorReason::Histogram(HistogramError::SpansMismatch { spans, .. }) = error.reason else {
+        return false;
+    };
+    let refused = match expected.get(entries.len()) {
+        Some(next) if next[0] == "N" => {
+            spans == 0 || next[3].as_array().unwrap().last() == Some(&Value::from(false))
+        }
+        Some(_) => false,
+        None => row["error"].as_str().is_some_and(|error| error.starts_with("panic: ")),
+    };
+    refused && expected.starts_with(entries)
+}
+
+/// Whether we refuse what no encoder writes and Go's decoder lets pass: numbers of more than 64 bits, of which it
+/// drops the upper ones, and groups.
+fn is_stricter(entries: &[Value], expected: &[Value], error: Option<&ReadError>) -> bool {
+    let Some(ReadError::Family(error)) = error else { return false };
+    let lax = matches!(
+        error.reason,
+        FamilyErrorReason::Malformed(
+            ProtobufError::VarintOverflow | ProtobufError::WireType { wire_type: 3, .. }
+        )
+    );
+    lax && expected.starts_with(entries)
+}
+
 fn difference(row: &Value) -> Option<String> {
     let body = bytes(row["body"].as_str().unwrap_or_default());
     let expected = expected(row);
@@ -169,7 +219,14 @@ fn difference(row: &Value) -> Option<String> {
         // Prometheus leaves such names to its scrape loop, which then fails the scrape.
         return None;
     }
+    let (mut entries, mut expected) = (entries, expected);
+    forgive_exemplars(row, &mut entries, &mut expected);
     if entries == expected && error.is_some() == row["error"].is_string() {
+        return None;
+    }
+    if refused_later(row, &entries, &expected, error.as_ref())
+        || is_stricter(&entries, &expected, error.as_ref())
+    {
         return None;
     }
     let at = entries.iter().zip(&expected).take_while(|(ours, theirs)| ours == theirs).count();
@@ -196,15 +253,17 @@ fn rows() -> Vec<Value> {
 
 #[test]
 fn bodies_of_every_format_read_as_in_prometheus() {
-    let rows: Vec<Value> =
-        rows().into_iter().filter(|row| row["options"].is_null() && row["format"] == "openmetrics").collect();
+    let rows = rows();
+    for format in ["text", "openmetrics", "protobuf"] {
+        assert!(rows.iter().filter(|row| row["format"] == format).count() >= 60, "{format}");
+    }
     let differences: Vec<String> = rows.iter().filter_map(difference).collect();
     assert!(
         differences.is_empty(),
         "{} differences in {}:\n{}",
         differences.len(),
         rows.len(),
-        differences.iter().take(20).cloned().collect::<Vec<_>>().join("\n")
+        differences.iter().take(10).cloned().collect::<Vec<_>>().join("\n")
     );
 }
 
@@ -286,4 +345,27 @@ fn a_body_of_open_metrics_reads_the_same_in_pieces() {
     }
     assert!(rest.is_empty());
     assert_eq!(pieces, whole);
+}
+
+#[test]
+fn bodies_of_every_format_read_the_same_in_pieces() {
+    for row in rows() {
+        let body = bytes(row["body"].as_str().unwrap_or_default());
+        // A NUL after the newline of HELP belongs to the text, oddly, but not if the piece ends there.
+        if row["format"] == "openmetrics" && body.windows(2).any(|pair| pair == b"\n\0") {
+            continue;
+        }
+        let (whole, error) = parse(&row, &body, usize::MAX / 2);
+        for step in [1, 7, 100] {
+            if body.len() > 500 * step {
+                continue;
+            }
+            let (pieces, same) = parse(&row, &body, step);
+            assert_eq!(pieces, whole, "{row}");
+            assert_eq!(same.is_some(), error.is_some(), "{row}");
+            if let (Some(ReadError::Family(error)), Some(ReadError::Family(same))) = (&error, &same) {
+                assert_eq!(error.at, same.at);
+            }
+        }
+    }
 }
