@@ -30,7 +30,7 @@ pub use files::{ReferencedFile, ReferencedFileKind};
 pub use global::GlobalConfig;
 pub use kubernetes_sd::{AttachMetadata, KubernetesSd, Namespaces, Role, RoleSelector};
 pub use outrigger::{KubernetesAccess, Limits, OutriggerConfig, RequestBudget};
-pub use remote_write::{CloudAuth, MetadataConfig, QueueConfig, RemoteWriteConfig, RemoteWriteMessage};
+pub use remote_write::{MetadataConfig, QueueConfig, RemoteWriteConfig, RemoteWriteMessage};
 pub use rule_files::check_rule_file;
 pub use scrape_config::{EscapingScheme, ScrapeConfig, ScrapePhase, ScrapeProtocol};
 pub use target_groups::{parse_json_targets, parse_target_file};

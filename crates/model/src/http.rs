@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use crate::cloud_auth::CloudAuth;
 use crate::secret::{Secret, SecretSource};
 
 /// One server's HTTP client settings (Prometheus `HTTPClientConfig`).
@@ -55,6 +56,8 @@ pub enum HttpAuth {
     },
     /// OAuth 2.0 client credentials (boxed: much larger than the others).
     OAuth2(Box<OAuth2Config>),
+    /// A cloud vendor's own way.
+    Cloud(Box<CloudAuth>),
 }
 
 /// A user name, inline or in a file.

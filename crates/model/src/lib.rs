@@ -3,6 +3,7 @@
 //! Layer 0: depends on nothing internal, does no I/O and reads no clock of its own.
 
 pub mod clock;
+pub mod cloud_auth;
 pub mod duration;
 pub mod fault;
 pub mod histogram;

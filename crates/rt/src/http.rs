@@ -9,6 +9,7 @@
 
 mod auth;
 mod body;
+mod cloud;
 mod connect;
 mod destination;
 mod error;
@@ -21,7 +22,7 @@ mod proxy;
 mod transport;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ::http::header::{
@@ -37,6 +38,7 @@ use outrigger_model::http::{HttpAuth, HttpClientConfig};
 use tokio::time::Instant;
 
 pub use body::BodyReader;
+pub use cloud::{CloudAuthError, CloudEnvironment};
 pub use error::{
     BodyError, BuildClientError, HttpError, IoCause, RedirectError, Step, Subject, TlsCause, UrlError,
 };
@@ -44,8 +46,9 @@ pub use oauth2::TokenError;
 pub use parts::{HttpParts, ProxyProtocol, ProxyRoute};
 pub use proxy::{ProxyEnvironment, ProxyError};
 
-use auth::{Auth, Credentials};
+use auth::{Auth, Credentials, Provider};
 use body::{Home, StreamUse};
+use cloud::{CloudSigner, Outgoing};
 use connect::{Opened, Way};
 use destination::{Destination, Scheme};
 use exchange::{Exchange, SendFailure};
@@ -91,7 +94,12 @@ pub struct ClientOptions {
     pub offer_http2: bool,
     /// Proxy variables, used where the configuration says `proxy_from_environment`.
     pub environment: ProxyEnvironment,
-    /// Wall clock for signed token requests.
+    /// Variables by which AWS, Azure and Google tell programs who they are, used for `sigv4`, `azuread` and
+    /// `google_iam`.
+    pub cloud: CloudEnvironment,
+    /// Begin each connection at another address of the host (`round_robin_dns`).
+    pub spread_addresses: bool,
+    /// Wall clock for signed requests.
     pub clock: SharedClock,
 }
 
@@ -106,6 +114,8 @@ impl ClientOptions {
             max_header_bytes: 64 << 10,
             offer_http2: true,
             environment: ProxyEnvironment::from_process(),
+            cloud: CloudEnvironment::from_process(),
+            spread_addresses: false,
             clock: Arc::new(SystemClock),
         }
     }
@@ -202,6 +212,8 @@ struct ClientShared {
     proxy: ProxyRules,
     resolver: Resolver,
     pool: Arc<Pool>,
+    /// Counts connections, where each begins at another address.
+    next_address: Option<AtomicUsize>,
 }
 
 impl HttpClient {
@@ -215,10 +227,14 @@ impl HttpClient {
         options: ClientOptions,
         resolver: Resolver,
     ) -> Result<Self, BuildClientError> {
-        let token_source = match &config.auth {
+        let provider = match &config.auth {
             Some(HttpAuth::OAuth2(oauth2)) => {
                 let source = TokenSource::new(oauth2, config.enable_http2, &options, resolver.clone())?;
-                Some(Arc::new(source))
+                Some(Provider::OAuth2(Arc::new(source)))
+            }
+            Some(HttpAuth::Cloud(cloud)) => {
+                let signer = CloudSigner::new(cloud, &options, resolver.clone())?;
+                Some(Provider::Cloud(Arc::new(signer)))
             }
             _ => None,
         };
@@ -229,11 +245,12 @@ impl HttpClient {
             blame: options.blame,
             max_header_bytes: options.max_header_bytes,
             follow_redirects: config.follow_redirects,
-            credentials: Credentials::new(config, token_source)?,
+            credentials: Credentials::new(config, provider)?,
             tls: ClientTls::new(&config.tls, config.enable_http2 && options.offer_http2)?,
             proxy: ProxyRules::new(&config.proxy, &options.environment)?,
             resolver,
             pool: Arc::new(Pool::new(options.pool)),
+            next_address: options.spread_addresses.then(AtomicUsize::default),
             name: options.name,
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -308,7 +325,14 @@ impl ClientShared {
         let mut first: Option<Destination> = None;
         let mut trusted = true;
         for redirects in 0.. {
-            let sent = self.authorize(&destination, &headers, trusted, deadline, progress).await?;
+            let mut sent = self.authorize(&destination, &headers, trusted, deadline, progress).await?;
+            if let Auth::Cloud(signer) = &self.credentials.auth
+                && trusted
+            {
+                let request = Outgoing { method: &method, url: &destination.url, body: &body };
+                let signed = signer.authenticate(request, &mut sent, deadline).await;
+                signed.map_err(|source| HttpError::CloudAuth { subject: progress.subject(), source })?;
+            }
             let (parts, reader) =
                 self.round_trip(&destination, &method, &sent, &body, deadline, progress).await?;
             if parts.status == StatusCode::UNAUTHORIZED
@@ -316,6 +340,11 @@ impl ClientShared {
                 && let Some(token) = sent.get(AUTHORIZATION)
             {
                 source.refused(token);
+            }
+            if matches!(parts.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+                && let Auth::Cloud(signer) = &self.credentials.auth
+            {
+                signer.refused();
             }
             let location = parts.headers.get(LOCATION).filter(|_| is_redirect(parts.status));
             let Some(location) = location.filter(|_| self.follow_redirects) else {
@@ -446,6 +475,7 @@ impl ClientShared {
             connect_headers: &self.proxy.connect_headers,
             user_agent: &self.user_agent,
             max_header_bytes: self.max_header_bytes,
+            first_address: self.next_address.as_ref().map_or(0, |next| next.fetch_add(1, Ordering::Relaxed)),
             progress: attempt.progress,
         };
         let opened = way.open(attempt.destination).await?;

@@ -4,6 +4,8 @@
 
 #[path = "rt/auth.rs"]
 mod auth;
+#[path = "rt/cloud.rs"]
+mod cloud;
 #[path = "rt/http.rs"]
 mod http_client;
 #[path = "rt/metrics.rs"]

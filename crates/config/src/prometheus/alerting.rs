@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use outrigger_model::http::HttpClientConfig;
+use outrigger_model::http::{HttpAuth, HttpClientConfig};
 use outrigger_model::names::NameValidation;
 
 use super::discovery::{self, DiscoveryConfig};
 use super::files::Files;
-use super::remote_write::CloudAuth;
 use super::{cloud_auth, http_client, relabel_rules};
 use crate::relabel::RelabelRule;
 use crate::yaml::walk::Cursor;
@@ -30,10 +29,8 @@ pub struct AlertmanagerConfig {
     pub path_prefix: String,
     /// `timeout`, 10 seconds.
     pub timeout: Duration,
-    /// How they are reached.
+    /// How they are reached, `sigv4` included.
     pub http: HttpClientConfig,
-    /// `sigv4`.
-    pub cloud_auth: Option<CloudAuth>,
     /// `relabel_configs`, of the Alertmanagers found.
     pub relabel: Vec<RelabelRule>,
     /// `alert_relabel_configs`, of alerts sent to these.
@@ -66,6 +63,9 @@ impl AlertmanagerConfig {
         }
         let section = value.section()?;
         let http = http_client::read(&section, &HttpClientConfig::default(), files);
+        let cloud = cloud_auth::read(&section, &http.auth_keys, &["sigv4"], files);
+        let mut http_config = http.config;
+        http_config.auth = http_config.auth.or(cloud.map(|cloud| HttpAuth::Cloud(Box::new(cloud))));
         let relabels = section.get("relabel_configs").is_some_and(|list| !list.items().is_empty());
         if let Some(version) = section.get("api_version").filter(|value| !value.is_absent())
             && version.text() != Some("v2")
@@ -76,8 +76,7 @@ impl AlertmanagerConfig {
             scheme: section.text("scheme").unwrap_or("http").to_owned(),
             path_prefix: section.owned_text("path_prefix"),
             timeout: section.duration("timeout").unwrap_or(Duration::from_secs(10)),
-            cloud_auth: cloud_auth::read(&section, &http.auth_keys, &["sigv4"], files),
-            http: http.config,
+            http: http_config,
             relabel: relabel_rules::read(&section, "relabel_configs", validation),
             alert_relabel: relabel_rules::read(&section, "alert_relabel_configs", validation),
             discovery: discovery::read(&section, !relabels, files),

@@ -1,7 +1,11 @@
-//! `sigv4`, `azuread` and `google_iam`: checked as Prometheus checks them, not acted on yet.
+//! `sigv4`, `azuread` and `google_iam`, checked as Prometheus checks them.
+
+use outrigger_model::cloud_auth::{
+    AwsKeys, AwsRole, AzureAdConfig, AzureCloud, AzureIdentity, CloudAuth, GoogleIamConfig, SigV4Config,
+};
+use outrigger_model::secret::Secret;
 
 use super::files::{Files, ReferencedFileKind};
-use super::remote_write::CloudAuth;
 use crate::yaml::walk::{Cursor, Section};
 
 /// Reads those of `kinds` that are there. With `http_auth` beside it, or two of them, that is an error.
@@ -11,59 +15,73 @@ pub(super) fn read(
     kinds: &[&str],
     files: &Files<'_>,
 ) -> Option<CloudAuth> {
-    let mut found: Vec<(&'static str, CloudAuth)> = Vec::new();
-    for (key, kind) in
-        [("sigv4", CloudAuth::SigV4), ("azuread", CloudAuth::AzureAd), ("google_iam", CloudAuth::GoogleIam)]
-    {
+    let mut keys: Vec<&'static str> = Vec::new();
+    let mut first_auth = None;
+    for key in ["sigv4", "azuread", "google_iam"] {
         if !kinds.contains(&key) {
             continue;
         }
         let Some(value) = section.get(key).filter(|value| !value.is_null()) else { continue };
-        match kind {
-            CloudAuth::SigV4 => sigv4(&value),
-            CloudAuth::AzureAd => azure_ad(&value, files),
-            CloudAuth::GoogleIam => google_iam(&value, files),
-        }
-        found.push((key, kind));
+        let auth = match key {
+            "sigv4" => sigv4(&value).map(CloudAuth::SigV4),
+            "azuread" => azure_ad(&value, files).map(CloudAuth::AzureAd),
+            _ => google_iam(&value, files).map(CloudAuth::GoogleIam),
+        };
+        keys.push(key);
+        first_auth = first_auth.or(auth);
     }
-    let first = http_auth.first().copied().or_else(|| found.first().map(|(key, _)| *key));
-    if let Some((last, _)) = found.last()
+    let first = http_auth.first().or(keys.first()).copied();
+    if let Some(last) = keys.last()
         && first.is_some_and(|first| first != *last)
     {
         let message = format!("{} and {last} are both set", first.unwrap_or_default());
         section.error_at(last, message, "keep one way to authenticate");
     }
-    found.first().map(|(_, kind)| *kind)
+    first_auth
 }
 
-fn sigv4(value: &Cursor<'_>) {
-    let Some(section) = value.section() else { return };
-    let text = |key: &'static str| section.get(key).and_then(|value| value.secret().text()).unwrap_or("");
-    for key in ["region", "profile", "service_name"] {
-        text(key);
-    }
-    let (access, secret) = (text("access_key"), text("secret_key"));
-    if access.is_empty() != secret.is_empty() {
-        let key = if access.is_empty() { "secret_key" } else { "access_key" };
-        section.error_at(
-            key,
-            "access_key and secret_key belong together",
-            "add the other one, or remove both",
-        );
-    }
-    let role = text("role_arn");
-    for key in ["external_id", "session_name"] {
-        if !text(key).is_empty() && role.is_empty() {
+fn sigv4(value: &Cursor<'_>) -> Option<SigV4Config> {
+    let section = value.section()?;
+    let text = |key: &'static str| {
+        let text = section.get(key).and_then(|value| value.secret().text()).unwrap_or("");
+        Some(text.to_owned()).filter(|text| !text.is_empty())
+    };
+    let keys = match (text("access_key"), text("secret_key")) {
+        (Some(access_key), Some(secret)) => Some(AwsKeys { access_key, secret_key: Secret::new(secret) }),
+        (None, None) => None,
+        (access, _) => {
+            let key = if access.is_none() { "secret_key" } else { "access_key" };
+            let message = "access_key and secret_key belong together";
+            section.error_at(key, message, "add the other one, or remove both");
+            None
+        }
+    };
+    let config = SigV4Config {
+        region: text("region"),
+        keys,
+        profile: text("profile"),
+        role: aws_role(&section, text),
+        service: text("service_name"),
+        fips_sts: section.boolean("use_fips_sts_endpoint").unwrap_or(false),
+    };
+    section.finish(&[]);
+    Some(config)
+}
+
+fn aws_role(section: &Section<'_>, text: impl Fn(&'static str) -> Option<String>) -> Option<AwsRole> {
+    let arn = text("role_arn");
+    let (external_id, session_name) = (text("external_id"), text("session_name"));
+    for (key, value) in [("external_id", &external_id), ("session_name", &session_name)] {
+        if value.is_some() && arn.is_none() {
             section.error_at(key, format!("{key} is of use only with role_arn"), "add role_arn");
         }
     }
-    let session = text("session_name");
     let foreign = |c: char| !(c.is_ascii_alphanumeric() || "_+=,.@-".contains(c));
-    if !session.is_empty() && (!(2..=64).contains(&session.len()) || session.contains(foreign)) {
+    if session_name.as_ref().is_some_and(|name| !(2..=64).contains(&name.len()) || name.contains(foreign)) {
         section.error_at("session_name", "not a session name", "use 2 to 64 letters, digits and + = , . @ -");
     }
     let tags = section.get("tags").map(|value| value.text_map()).unwrap_or_default();
-    if !tags.is_empty() && role.is_empty() {
+    if !tags.is_empty() && arn.is_none() {
         section.error_at("tags", "tags are of use only with role_arn", "add role_arn");
     }
     if tags.iter().any(|(name, tag)| name.is_empty() || name.len() > 128 || tag.len() > 256) {
@@ -73,17 +91,22 @@ fn sigv4(value: &Cursor<'_>) {
             "names have 1 to 128 bytes, values at most 256",
         );
     }
-    section.boolean("use_fips_sts_endpoint");
-    section.finish(&[]);
+    Some(AwsRole { arn: arn?, external_id, session_name, tags })
 }
 
-fn azure_ad(value: &Cursor<'_>, files: &Files<'_>) {
-    let Some(section) = value.section() else { return };
-    let cloud = section.text("cloud").unwrap_or("");
-    if !["", "AzureChina", "AzureGovernment", "AzurePublic"].contains(&cloud) {
-        section.error_at("cloud", "not an Azure cloud", "write AzurePublic, AzureGovernment or AzureChina");
-    }
-    let scope = section.text("scope").unwrap_or("");
+fn azure_ad(value: &Cursor<'_>, files: &Files<'_>) -> Option<AzureAdConfig> {
+    let section = value.section()?;
+    let cloud = match section.text("cloud").unwrap_or("") {
+        "" | "AzurePublic" => AzureCloud::Public,
+        "AzureGovernment" => AzureCloud::Government,
+        "AzureChina" => AzureCloud::China,
+        _ => {
+            let fix = "write AzurePublic, AzureGovernment or AzureChina";
+            section.error_at("cloud", "not an Azure cloud", fix);
+            AzureCloud::Public
+        }
+    };
+    let scope = section.owned_text("scope");
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_:/.-".contains(c) || " \t\n\r\x0c".contains(c);
     if !scope.chars().all(allowed) {
         section.error_at(
@@ -102,41 +125,69 @@ fn azure_ad(value: &Cursor<'_>, files: &Files<'_>) {
             section.error_at(second, format!("{first} and {second} are both set"), "keep one of them");
         }
     }
+    let mut identity = None;
     for key in set {
         if let Some(method) = section.section(key) {
-            azure_method(key, &method, files);
+            identity = identity.or(azure_identity(key, &method, files));
             method.finish(&[]);
         }
     }
     section.finish(&[]);
+    Some(AzureAdConfig { cloud, scope: Some(scope).filter(|scope| !scope.is_empty()), identity: identity? })
 }
 
 /// One way to authenticate: which keys it needs, and which of them are UUIDs.
-fn azure_method(name: &str, section: &Section<'_>, files: &Files<'_>) {
-    let (required, optional): (&[&'static str], &[&'static str]) = match name {
-        "managed_identity" => (&[], &["client_id"]),
-        "workload_identity" => (&["client_id", "tenant_id"], &["token_file_path"]),
-        "oauth" => (&["client_id", "client_secret", "tenant_id"], &[]),
-        "sdk" => (&[], &["tenant_id"]),
-        _ => (&["client_id", "tenant_id"], &["certificate_key_path", "certificate_password"]),
-    };
-    for key in required.iter().chain(optional) {
+fn azure_identity(name: &str, section: &Section<'_>, files: &Files<'_>) -> Option<AzureIdentity> {
+    let text = |key: &'static str| {
         let text = section.get(key).and_then(|value| value.secret().text()).unwrap_or("");
-        if text.is_empty() && required.contains(key) {
-            section.error_at(key, format!("{key} is missing"), format!("add {key}"));
-        }
-        let uuid = *key == "client_id" || (name == "workload_identity" && *key == "tenant_id");
+        let uuid = key == "client_id" || (name == "workload_identity" && key == "tenant_id");
         if uuid && !text.is_empty() && !is_uuid(text) {
             section.error_at(key, "not a UUID", "write for example 00000000-0000-0000-0000-000000000000");
         }
-    }
-    if name == "certificate" {
-        let path = section.get("certificate_path");
-        let path = path.and_then(|value| files.path(&value, ReferencedFileKind::Secret));
-        if path.is_none() {
-            section.error_at("certificate_path", "certificate_path is missing", "add certificate_path");
+        Some(text.to_owned()).filter(|text| !text.is_empty())
+    };
+    let needed = |key: &'static str| {
+        let text = text(key);
+        if text.is_none() {
+            section.error_at(key, format!("{key} is missing"), format!("add {key}"));
         }
-        section.boolean("send_certificate_chain");
+        text
+    };
+    let path =
+        |key: &'static str| section.get(key).and_then(|value| files.path(&value, ReferencedFileKind::Secret));
+    if name == "managed_identity" {
+        return Some(AzureIdentity::Managed { client_id: text("client_id") });
+    }
+    if name == "sdk" {
+        return Some(AzureIdentity::Default { tenant_id: text("tenant_id") });
+    }
+    let (client_id, tenant_id) = (needed("client_id"), needed("tenant_id"));
+    match name {
+        "workload_identity" => {
+            let token_file = path("token_file_path");
+            Some(AzureIdentity::Workload { client_id: client_id?, tenant_id: tenant_id?, token_file })
+        }
+        "oauth" => {
+            let secret = needed("client_secret").map(Secret::new);
+            Some(AzureIdentity::Secret { client_id: client_id?, tenant_id: tenant_id?, secret: secret? })
+        }
+        _ => {
+            let certificate = path("certificate_path");
+            if certificate.is_none() {
+                section.error_at("certificate_path", "certificate_path is missing", "add certificate_path");
+            }
+            let key = path("certificate_key_path");
+            let password = text("certificate_password").map(Secret::new);
+            let send_chain = section.boolean("send_certificate_chain").unwrap_or(false);
+            Some(AzureIdentity::Certificate {
+                client_id: client_id?,
+                tenant_id: tenant_id?,
+                certificate: certificate?,
+                key,
+                password,
+                send_chain,
+            })
+        }
     }
 }
 
@@ -155,10 +206,10 @@ pub(super) fn is_uuid(text: &str) -> bool {
         })
 }
 
-fn google_iam(value: &Cursor<'_>, files: &Files<'_>) {
-    let Some(section) = value.section() else { return };
-    if let Some(path) = section.get("credentials_file") {
-        files.path(&path, ReferencedFileKind::Secret);
-    }
+fn google_iam(value: &Cursor<'_>, files: &Files<'_>) -> Option<GoogleIamConfig> {
+    let section = value.section()?;
+    let file = section.get("credentials_file");
+    let credentials_file = file.and_then(|path| files.path(&path, ReferencedFileKind::Secret));
     section.finish(&[]);
+    Some(GoogleIamConfig { credentials_file })
 }

@@ -31,8 +31,6 @@ enum At {
 struct Row(At, fn(&Node) -> bool, Severity, &'static str);
 
 const NATIVE: &str = "native histograms are not collected yet; set it to false";
-const OTHER_AUTH: &str =
-    "this way to authenticate is not supported yet; use basic_auth, authorization or oauth2";
 const SERIES_LIMIT: &str = "series are not limited yet; use sample_limit";
 const SECRET_REF: &str = "there is no secret manager; write the secret inline or in a file";
 
@@ -67,9 +65,6 @@ const ROWS: &[Row] = &[
         RefuseToRun,
         "only prometheus.WriteRequest is sent yet",
     ),
-    Row(At::RemoteWrite("sigv4"), is_set, RefuseToRun, OTHER_AUTH),
-    Row(At::RemoteWrite("azuread"), is_set, RefuseToRun, OTHER_AUTH),
-    Row(At::RemoteWrite("google_iam"), is_set, RefuseToRun, OTHER_AUTH),
     Row(
         At::RemoteWrite("send_exemplars"),
         is_true,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use md5::{Digest, Md5};
-use outrigger_model::http::HttpClientConfig;
+use outrigger_model::http::{HttpAuth, HttpClientConfig};
 use outrigger_model::names::NameValidation;
 
 use super::files::Files;
@@ -28,17 +28,6 @@ impl RemoteWriteMessage {
             RemoteWriteMessage::V2 => "io.prometheus.write.v2.Request",
         }
     }
-}
-
-/// Authentication of a cloud vendor; `run` refuses it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CloudAuth {
-    /// `sigv4`.
-    SigV4,
-    /// `azuread`.
-    AzureAd,
-    /// `google_iam`.
-    GoogleIam,
 }
 
 /// One remote-write endpoint.
@@ -66,10 +55,8 @@ pub struct RemoteWriteConfig {
     pub queue: QueueConfig,
     /// `metadata_config`.
     pub metadata: MetadataConfig,
-    /// How the endpoint is reached; HTTP/2 is off unless set.
+    /// How the endpoint is reached, `sigv4`, `azuread` and `google_iam` included; HTTP/2 is off unless set.
     pub http: HttpClientConfig,
-    /// `sigv4`, `azuread` or `google_iam`.
-    pub cloud_auth: Option<CloudAuth>,
 }
 
 impl RemoteWriteConfig {
@@ -88,7 +75,6 @@ impl RemoteWriteConfig {
             queue: QueueConfig::default(),
             metadata: MetadataConfig::default(),
             http: HttpClientConfig { enable_http2: false, ..HttpClientConfig::default() },
-            cloud_auth: None,
         }
     }
 }
@@ -167,9 +153,9 @@ impl RemoteWriteConfig {
         let url = url.and_then(|value| http_client::checked_url(&value)).unwrap_or_default();
         let mut config = Self::new(section.text("name").unwrap_or(""), &url);
         let http = http_client::read(&section, &config.http, files);
-        config.cloud_auth =
-            cloud_auth::read(&section, &http.auth_keys, &["sigv4", "azuread", "google_iam"], files);
+        let cloud = cloud_auth::read(&section, &http.auth_keys, &["sigv4", "azuread", "google_iam"], files);
         config.http = http.config;
+        config.http.auth = config.http.auth.or(cloud.map(|cloud| HttpAuth::Cloud(Box::new(cloud))));
         config.remote_timeout = section.duration("remote_timeout").unwrap_or(config.remote_timeout);
         config.headers = section.get("headers").map(|value| headers(&value)).unwrap_or_default();
         config.write_relabel = relabel_rules::read(&section, "write_relabel_configs", validation);

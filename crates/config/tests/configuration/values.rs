@@ -7,6 +7,9 @@ use outrigger_config::prometheus::{
     Config, DiscoveryConfig, EscapingScheme, Namespaces, RemoteWriteConfig, RemoteWriteMessage, Role,
     ScrapeConfig, ScrapePhase, ScrapeProtocol, check,
 };
+use outrigger_model::cloud_auth::{
+    AwsKeys, AwsRole, AzureAdConfig, AzureCloud, AzureIdentity, CloudAuth, GoogleIamConfig, SigV4Config,
+};
 use outrigger_model::http::{BasicUsername, HttpAuth, OAuth2Grant, PemSource, TlsVersion};
 use outrigger_model::labels::Labels;
 use outrigger_model::names::NameValidation;
@@ -491,4 +494,91 @@ fn keys_of_vmagent_mean_what_they_mean_there() {
     let text = "global: {body_size_limit: 1MB}\nscrape_configs: [{job_name: a, max_scrape_size: 0, disable_compression: false, \
                 enable_compression: true}]\n";
     assert_eq!(job(text), ScrapeConfig { body_size_limit: 1 << 20, ..ScrapeConfig::new("a") });
+}
+
+#[test]
+fn the_ways_of_the_clouds_are_read_whole() {
+    let auth = |keys: &str| {
+        let config = config(&format!("remote_write: [{{url: 'http://h', {keys}}}]\n"));
+        match config.remote_write[0].http.auth.clone() {
+            Some(HttpAuth::Cloud(auth)) => *auth,
+            other => panic!("{keys}: {other:?}"),
+        }
+    };
+    let keys = "sigv4: {region: r, access_key: a, secret_key: s, profile: p, role_arn: arn, external_id: e, \
+                session_name: me, tags: {k: v}, service_name: n, use_fips_sts_endpoint: true}";
+    let expected = SigV4Config {
+        region: Some("r".to_owned()),
+        keys: Some(AwsKeys { access_key: "a".to_owned(), secret_key: Secret::new("s") }),
+        profile: Some("p".to_owned()),
+        role: Some(AwsRole {
+            arn: "arn".to_owned(),
+            external_id: Some("e".to_owned()),
+            session_name: Some("me".to_owned()),
+            tags: vec![("k".to_owned(), "v".to_owned())],
+        }),
+        service: Some("n".to_owned()),
+        fips_sts: true,
+    };
+    assert_eq!(auth(keys), CloudAuth::SigV4(expected));
+    assert_eq!(auth("sigv4: {}"), CloudAuth::SigV4(SigV4Config::default()));
+
+    let id = "00000000-0000-0000-0000-000000000001";
+    let owned = str::to_owned;
+    for (keys, cloud, scope, identity) in [
+        (
+            format!("cloud: AzureChina, oauth: {{client_id: {id}, client_secret: s, tenant_id: t}}"),
+            AzureCloud::China,
+            None,
+            AzureIdentity::Secret { client_id: owned(id), tenant_id: owned("t"), secret: Secret::new("s") },
+        ),
+        (
+            format!("scope: 'https://x/.default', managed_identity: {{client_id: {id}}}"),
+            AzureCloud::Public,
+            Some("https://x/.default"),
+            AzureIdentity::Managed { client_id: Some(owned(id)) },
+        ),
+        (
+            "managed_identity: {}".to_owned(),
+            AzureCloud::Public,
+            None,
+            AzureIdentity::Managed { client_id: None },
+        ),
+        (
+            format!("workload_identity: {{client_id: {id}, tenant_id: {id}, token_file_path: /t}}"),
+            AzureCloud::Public,
+            None,
+            AzureIdentity::Workload {
+                client_id: owned(id),
+                tenant_id: owned(id),
+                token_file: Some("/t".into()),
+            },
+        ),
+        (
+            "sdk: {tenant_id: t}".to_owned(),
+            AzureCloud::Public,
+            None,
+            AzureIdentity::Default { tenant_id: Some(owned("t")) },
+        ),
+        (
+            format!(
+                "certificate: {{client_id: {id}, tenant_id: t, certificate_path: c.pem, send_certificate_chain: true}}"
+            ),
+            AzureCloud::Public,
+            None,
+            AzureIdentity::Certificate {
+                client_id: owned(id),
+                tenant_id: owned("t"),
+                certificate: "/etc/p/c.pem".into(),
+                key: None,
+                password: None,
+                send_chain: true,
+            },
+        ),
+    ] {
+        let expected = AzureAdConfig { cloud, scope: scope.map(owned), identity };
+        assert_eq!(auth(&format!("azuread: {{{keys}}}")), CloudAuth::AzureAd(expected));
+    }
+    let expected = GoogleIamConfig { credentials_file: Some("/etc/p/g.json".into()) };
+    assert_eq!(auth("google_iam: {credentials_file: g.json}"), CloudAuth::GoogleIam(expected));
 }

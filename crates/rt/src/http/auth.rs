@@ -8,6 +8,7 @@ use outrigger_model::http::{BasicUsername, HttpAuth, HttpClientConfig};
 use outrigger_model::secret::{Secret, SecretSource};
 use tokio::time::Instant;
 
+use super::cloud::CloudSigner;
 use super::error::{BuildClientError, HttpError, Subject};
 use super::oauth2::TokenSource;
 use super::proxy::basic_authorization;
@@ -23,26 +24,42 @@ pub(super) struct Credentials {
 #[derive(Debug)]
 pub(super) enum Auth {
     None,
-    Basic { username: BasicUsername, password: Option<SecretSource> },
-    Authorization { scheme: String, credentials: Option<SecretSource> },
+    Basic {
+        username: BasicUsername,
+        password: Option<SecretSource>,
+    },
+    Authorization {
+        scheme: String,
+        credentials: Option<SecretSource>,
+    },
     OAuth2(Arc<TokenSource>),
+    /// Proves itself with the whole request, when that is complete.
+    Cloud(Arc<CloudSigner>),
+}
+
+/// What gets tokens, where the configuration needs it.
+#[derive(Debug)]
+pub(super) enum Provider {
+    OAuth2(Arc<TokenSource>),
+    Cloud(Arc<CloudSigner>),
 }
 
 impl Credentials {
-    /// `token_source` serves OAuth 2.0, if that is configured.
+    /// `provider` serves OAuth 2.0 or a cloud's way, if that is configured.
     pub(super) fn new(
         config: &HttpClientConfig,
-        token_source: Option<Arc<TokenSource>>,
+        provider: Option<Provider>,
     ) -> Result<Self, BuildClientError> {
-        let auth = match (&config.auth, token_source) {
-            (_, Some(source)) => Auth::OAuth2(source),
+        let auth = match (&config.auth, provider) {
+            (_, Some(Provider::OAuth2(source))) => Auth::OAuth2(source),
+            (_, Some(Provider::Cloud(signer))) => Auth::Cloud(signer),
             (Some(HttpAuth::Basic { username, password }), None) => {
                 Auth::Basic { username: username.clone(), password: password.clone() }
             }
             (Some(HttpAuth::Authorization { scheme, credentials }), None) => {
                 Auth::Authorization { scheme: scheme.clone(), credentials: credentials.clone() }
             }
-            (Some(HttpAuth::OAuth2(_)) | None, None) => Auth::None,
+            (Some(HttpAuth::OAuth2(_) | HttpAuth::Cloud(_)) | None, None) => Auth::None,
         };
         let mut headers = Vec::new();
         for header in &config.headers {
@@ -78,7 +95,7 @@ impl Credentials {
             return Ok(());
         }
         let value = match &self.auth {
-            Auth::None => return Ok(()),
+            Auth::None | Auth::Cloud(_) => return Ok(()),
             Auth::Basic { username, password } => {
                 let username = match username {
                     BasicUsername::Inline(name) => name.clone(),

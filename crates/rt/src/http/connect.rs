@@ -59,6 +59,8 @@ pub(super) struct Way<'a> {
     pub(super) connect_headers: &'a HeaderMap,
     pub(super) user_agent: &'a HeaderValue,
     pub(super) max_header_bytes: usize,
+    /// Which of the host's addresses is tried first, counted round.
+    pub(super) first_address: usize,
     pub(super) progress: &'a Progress,
 }
 
@@ -106,6 +108,11 @@ impl Way<'_> {
             .await
             .map_err(|source| HttpError::Resolve { subject: self.progress.subject(), source })?;
         self.progress.enter(Step::Connect);
+        let mut addresses = addresses.to_vec();
+        if !addresses.is_empty() {
+            let first = self.first_address % addresses.len();
+            addresses.rotate_left(first);
+        }
         connect_first(&addresses, destination.port).await.map_err(|error| self.connect_error(error))
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use outrigger_model::fault::{Blame, Retry};
 
+use super::cloud::CloudAuthError;
 use super::oauth2::TokenError;
 use super::proxy::ProxyError;
 use crate::file::FileError;
@@ -140,6 +141,14 @@ pub enum HttpError {
         /// What the token endpoint did.
         source: Arc<TokenError>,
     },
+    /// A cloud's identity provider gave nothing to authenticate with.
+    #[error("authenticate to {subject}")]
+    CloudAuth {
+        /// Host the request is for.
+        subject: Subject,
+        /// What was missing.
+        source: Arc<CloudAuthError>,
+    },
     /// The connection broke while the request was being sent.
     #[error("send the request to {subject}")]
     Send {
@@ -196,6 +205,12 @@ impl HttpError {
                     subject.blame
                 }
             }
+            HttpError::CloudAuth { source, .. } => match **source {
+                CloudAuthError::File(_) | CloudAuthError::Setup(_) | CloudAuthError::Sign(_) => {
+                    Blame::Configuration
+                }
+                _ => Blame::Remote,
+            },
             HttpError::Proxy { .. } | HttpError::Auth { .. } => Blame::Remote,
             HttpError::Tls { subject, .. }
             | HttpError::Send { subject, .. }
@@ -322,7 +337,7 @@ pub enum BuildClientError {
         problem: String,
     },
     /// The HTTP client for the token endpoint.
-    #[error("oauth2")]
+    #[error("the client for access tokens")]
     TokenClient(#[source] Box<BuildClientError>),
 }
 

@@ -79,7 +79,7 @@ pub(super) struct TokenSource {
     config: OAuth2Config,
     client: HttpClient,
     clock: SharedClock,
-    algorithm: SignatureScheme,
+    algorithm: &'static str,
     claims: Map<String, Value>,
     current: ArcSwapOption<Token>,
     fetching: Mutex<Fetching>,
@@ -134,12 +134,12 @@ impl TokenSource {
         resolver: Resolver,
     ) -> Result<Self, BuildClientError> {
         let wrong = |key, problem: &str| BuildClientError::OAuth2 { key, problem: problem.to_owned() };
-        let (mut algorithm, mut claims) = (SignatureScheme::RSA_PKCS1_SHA256, Map::new());
+        let (mut algorithm, mut claims) = ("RS256", Map::new());
         if let OAuth2Grant::JwtBearer { algorithm: name, claims: text, .. } = &config.grant {
             algorithm = match name.as_str() {
-                "" | "RS256" => SignatureScheme::RSA_PKCS1_SHA256,
-                "RS384" => SignatureScheme::RSA_PKCS1_SHA384,
-                "RS512" => SignatureScheme::RSA_PKCS1_SHA512,
+                "" | "RS256" => "RS256",
+                "RS384" => "RS384",
+                "RS512" => "RS512",
                 _ => return Err(wrong("signature_algorithm", "is not one of RS256, RS384, RS512")),
             };
             if let Some(text) = text {
@@ -361,12 +361,7 @@ impl TokenSource {
         let OAuth2Grant::JwtBearer { key_id, issuer, audience, .. } = &self.config.grant else {
             return Err(TokenError::Sign("not a signed grant".to_owned()));
         };
-        let (name, scheme) = match self.algorithm {
-            SignatureScheme::RSA_PKCS1_SHA384 => ("RS384", SignatureScheme::RSA_PKCS1_SHA384),
-            SignatureScheme::RSA_PKCS1_SHA512 => ("RS512", SignatureScheme::RSA_PKCS1_SHA512),
-            _ => ("RS256", SignatureScheme::RSA_PKCS1_SHA256),
-        };
-        let mut header = Map::from_iter([("alg".to_owned(), name.into()), ("typ".to_owned(), "JWT".into())]);
+        let mut header = Map::new();
         if let Some(key_id) = key_id.as_ref().filter(|id| !id.is_empty()) {
             header.insert("kid".to_owned(), key_id.as_str().into());
         }
@@ -386,11 +381,29 @@ impl TokenSource {
             claims.insert("scope".to_owned(), self.config.scopes.join(" ").into());
         }
         claims.extend(self.claims.clone());
-        let encode = |object: Map<String, Value>| URL_SAFE_NO_PAD.encode(Value::Object(object).to_string());
-        let signed = format!("{}.{}", encode(header), encode(claims));
-        let signature = sign(key, scheme, signed.as_bytes())?;
-        Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
+        signed_jwt(self.algorithm, header, claims, key)
     }
+}
+
+/// A JWT (RFC 7515 compact form) that is signed with an RSA key in PEM. `header` may hold more than the algorithm,
+/// which is `RS256`, `RS384` or `RS512`.
+pub(super) fn signed_jwt(
+    algorithm: &str,
+    mut header: Map<String, Value>,
+    claims: Map<String, Value>,
+    key: &Secret,
+) -> Result<String, TokenError> {
+    let scheme = match algorithm {
+        "RS384" => SignatureScheme::RSA_PKCS1_SHA384,
+        "RS512" => SignatureScheme::RSA_PKCS1_SHA512,
+        _ => SignatureScheme::RSA_PKCS1_SHA256,
+    };
+    header.insert("alg".to_owned(), algorithm.into());
+    header.insert("typ".to_owned(), "JWT".into());
+    let encode = |object: Map<String, Value>| URL_SAFE_NO_PAD.encode(Value::Object(object).to_string());
+    let signed = format!("{}.{}", encode(header), encode(claims));
+    let signature = sign(key, scheme, signed.as_bytes())?;
+    Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
 }
 
 fn sign(key: &Secret, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, TokenError> {
@@ -403,7 +416,7 @@ fn sign(key: &Secret, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>
     signer.sign(message).map_err(|error| TokenError::Sign(error.to_string()))
 }
 
-fn random_id() -> Result<String, TokenError> {
+pub(super) fn random_id() -> Result<String, TokenError> {
     let mut bytes = [0; 16];
     crate::tls::provider()
         .secure_random

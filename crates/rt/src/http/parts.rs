@@ -9,7 +9,7 @@ use outrigger_model::secret::Secret;
 use rustls::ClientConfig;
 use tokio::time::Instant;
 
-use super::auth::Credentials;
+use super::auth::{Credentials, Provider};
 use super::destination::Destination;
 use super::error::{BuildClientError, HttpError, Subject};
 use super::oauth2::TokenSource;
@@ -36,14 +36,16 @@ impl HttpParts {
         options: &ClientOptions,
         resolver: Resolver,
     ) -> Result<Self, BuildClientError> {
-        let token_source = match &config.auth {
+        let provider = match &config.auth {
             Some(HttpAuth::OAuth2(oauth2)) => {
-                Some(Arc::new(TokenSource::new(oauth2, config.enable_http2, options, resolver)?))
+                let source = TokenSource::new(oauth2, config.enable_http2, options, resolver)?;
+                Some(Provider::OAuth2(Arc::new(source)))
             }
+            // A cloud's signature needs the whole request; no configuration of an API server has one.
             _ => None,
         };
         Ok(Self {
-            credentials: Credentials::new(config, token_source)?,
+            credentials: Credentials::new(config, provider)?,
             // ALPN is the connection's business.
             tls: ClientTls::new(&config.tls, false)?,
             blame: options.blame,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use outrigger_model::http::HttpClientConfig;
 use outrigger_rt::http::{HttpClient, HttpError};
 use outrigger_rt::resolver::{ResolveError, Resolver, ResolverOptions};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UdpSocket;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -17,6 +18,8 @@ const WELL: u8 = 0;
 const SILENT: u8 = 1;
 const SERVFAIL: u8 = 2;
 const NXDOMAIN: u8 = 3;
+/// Well, with 127.0.0.2 beside 127.0.0.1.
+const TWICE: u8 = 4;
 
 /// Answers every A query with 127.0.0.1 and every AAAA query with nothing, as its health allows.
 struct NameServer {
@@ -73,18 +76,22 @@ fn answer(query: &[u8], health: u8) -> Vec<u8> {
     let name_length = query[12..].iter().position(|byte| *byte == 0).unwrap() + 1;
     let question = &query[12..12 + name_length + 4];
     let is_a = question[name_length..name_length + 2] == [0, 1];
-    let answers = u8::from(health == WELL && is_a);
+    let answers = match health {
+        WELL if is_a => 1,
+        TWICE if is_a => 2,
+        _ => 0,
+    };
     let code = match health {
-        WELL => 0,
+        WELL | TWICE => 0,
         SERVFAIL => 2,
         _ => 3,
     };
     let mut response = query[..2].to_vec();
     response.extend([0x81, 0x80 | code, 0, 1, 0, answers, 0, 0, 0, 0]);
     response.extend(question);
-    if answers == 1 {
+    for last in 1..=answers {
         response.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);
-        response.extend(Ipv4Addr::LOCALHOST.octets());
+        response.extend([127, 0, 0, last]);
     }
     response
 }
@@ -180,4 +187,40 @@ async fn the_client_reaches_a_named_host_while_dns_is_down() {
     let error = get(&client, "http://other.test/").await.unwrap_err();
     assert!(matches!(error, HttpError::Resolve { .. }));
     assert_eq!(chain(&error), "resolve other.test:80: no such host");
+}
+
+#[tokio::test]
+async fn connections_are_spread_over_the_addresses_of_a_name_where_that_is_wanted() {
+    let names = NameServer::start().await;
+    names.fall(TWICE);
+    let first = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = first.local_addr().unwrap().port();
+    let second = tokio::net::TcpListener::bind(("127.0.0.2", port)).await.unwrap();
+    let accepted = [Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0))];
+    let stop = CancellationToken::new();
+    let _stop = stop.clone().drop_guard();
+    for (listener, accepted) in [first, second].into_iter().zip(accepted.clone()) {
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            while let Some(Ok((mut stream, _))) = stop.run_until_cancelled(listener.accept()).await {
+                accepted.fetch_add(1, Ordering::SeqCst);
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    stream.read_buf(&mut request).await.unwrap();
+                }
+                let answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+                stream.write_all(answer).await.unwrap();
+            }
+        });
+    }
+    let url = format!("http://twice.test:{port}/");
+    for (spread_addresses, expected) in [(true, [5, 5]), (false, [15, 5])] {
+        let options = outrigger_rt::http::ClientOptions { spread_addresses, ..options() };
+        let client = HttpClient::new(&HttpClientConfig::default(), options, names.resolver()).unwrap();
+        for _ in 0..10 {
+            get_text(&client, &url).await;
+        }
+        let found = accepted.each_ref().map(|accepted| accepted.load(Ordering::SeqCst));
+        assert_eq!(found, expected);
+    }
 }
