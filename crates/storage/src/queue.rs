@@ -35,6 +35,7 @@ mod index;
 mod log;
 mod recover;
 mod scan;
+mod sync;
 
 /// The longest payload of a record, whatever the queue's size.
 pub const MAX_PAYLOAD_BYTES: u32 = 256 << 20;
@@ -193,7 +194,8 @@ impl DiskQueue {
     /// Writes a record at the end. Once this returns it survives the death of the process, and with the next
     /// [`sync`](Self::sync) that of the machine.
     ///
-    /// Records that no longer fit are evicted, oldest first. On an error nothing of the record stays in the queue.
+    /// If the queue is then too large, half-empty segments are emptied and deleted: the few records of a lane that is
+    /// stuck do not keep what others had delivered on the disk. If that is not enough, the oldest records go. On an error nothing of the record stays in the queue.
     pub fn append(&self, meta: RecordMeta, payload: &[u8]) -> Result<Appended, AppendError> {
         let payload_crc = crc32fast::hash(payload);
         self.log.lock().append(meta, payload, payload_crc)
@@ -238,12 +240,10 @@ impl DiskQueue {
     /// Makes everything that was appended and acknowledged before survive the death of the machine. For an orderly end
     /// and to be called every few seconds. Waits for the disk.
     ///
-    /// Also gives back space: deletes segments that could not be deleted before, and moves the few records left in an
-    /// old segment to the end, so that a lane that is stuck does not keep everybody's delivered records on the disk.
+    /// Also deletes the segments that have nothing left in them and could not be deleted before.
     pub fn sync(&self) -> Result<(), SyncError> {
         let _syncing = self.syncing.lock();
-        compact::sync(&self.log)?;
-        compact::compact(&self.log)
+        sync::sync(&self.log)
     }
 }
 

@@ -226,30 +226,19 @@ impl AcknowledgeError {
     }
 }
 
-/// What a [`sync`](super::DiskQueue::sync) could not do. The next one tries again.
+/// What a [`sync`](super::DiskQueue::sync) could not do: the first file that was not synced. The next one tries again.
 #[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum SyncError {
-    /// A segment, or the directory, was not synced.
-    #[error("cannot sync {} to the disk", path.display())]
-    Sync {
-        /// The segment or the directory.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The few records left in an old segment were not moved to a new one.
-    #[error("cannot move the records left in the queue segment {}", path.display())]
-    Compact {
-        /// The old segment.
-        path: PathBuf,
-        /// Why the copy was not written.
-        source: AppendError,
-    },
-    /// Nor were they read.
-    #[error("cannot move what is left of an old queue segment")]
-    ReadOld {
-        /// The record that was not read.
-        source: ReadRecordError,
-    },
+#[error("cannot sync {} to the disk", path.display())]
+pub struct SyncError {
+    /// The segment or the directory.
+    pub path: PathBuf,
+    /// What the system says.
+    pub source: io::Error,
+}
+
+impl SyncError {
+    /// The kind of trouble.
+    pub fn trouble(&self) -> DiskTrouble {
+        DiskTrouble::of(&self.source)
+    }
 }

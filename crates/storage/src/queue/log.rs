@@ -52,9 +52,6 @@ pub(super) struct Log {
     pub(super) tail: Option<Tail>,
     /// None once all numbers are used up.
     pub(super) next_segment: Option<u32>,
-    /// The segment whose records are being moved. Until that is over no other segment is deleted for being done with:
-    /// the marks in it may be the only ones of records that lie in both.
-    pub(super) compacting: Option<u32>,
     /// Segments with bytes that were not synced.
     pub(super) unsynced: BTreeSet<u32>,
     pub(super) is_directory_unsynced: bool,
@@ -71,14 +68,6 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) fn header(&self) -> &RecordHeader {
-        &self.header
-    }
-
-    pub(super) fn segment(&self) -> u32 {
-        self.header.segment
-    }
-
     pub(super) fn read_unchecked(&self) -> Result<Vec<u8>, ReadRecordError> {
         let mut payload = vec![0; self.header.payload_length as usize];
         let start = u64::from(self.header.offset) + u64::from(RECORD_HEADER);
@@ -111,14 +100,6 @@ impl Log {
         let header = self.write(None, meta, payload, payload_length, payload_crc)?;
         self.index.push(header);
         Ok(Appended { id: header.id, evicted: self.evict() })
-    }
-
-    /// Writes what is already in the queue once more, at the end.
-    pub(super) fn move_to_end(&mut self, old: &RecordHeader, payload: &[u8]) -> Result<(), AppendError> {
-        let header = self.write(Some(old.id), old.meta, payload, old.payload_length, old.payload_crc)?;
-        self.note_dead(old);
-        self.index.relocate(old.id, header);
-        Ok(())
     }
 
     pub(super) fn locate(&mut self, id: RecordId) -> Result<Place, ReadRecordError> {
@@ -163,11 +144,14 @@ impl Log {
         self.segments.values().map(|segment| segment.length).sum()
     }
 
-    /// Removes the oldest records until the segments fit.
+    /// Makes the segments fit: by the space of what is done with, then by giving up the oldest records.
     pub(super) fn evict(&mut self) -> Vec<Record> {
         let mut evicted = Vec::new();
         let mut to_mark = Vec::new();
         while self.disk_bytes() > self.options.max_bytes {
+            if self.compact() {
+                continue;
+            }
             let Some(oldest) = self.index.oldest().copied() else { break };
             self.index.remove(oldest.id);
             self.note_dead(&oldest);
@@ -192,7 +176,7 @@ impl Log {
         let Some(segment) = self.segments.get(&number) else { return true };
         let is_used_on = self.tail.as_ref().is_some_and(|tail| tail.number == number)
             && segment.length < RETIRE_LAST_BYTES;
-        let is_kept = segment.live > 0 || is_used_on || self.compacting.is_some();
+        let is_kept = segment.live > 0 || is_used_on;
         !is_kept && self.delete(number)
     }
 
@@ -218,7 +202,7 @@ impl Log {
         file.write_all_at(&mark.encode(), u64::from(header.offset) + u64::from(MARK_AT))
     }
 
-    fn note_dead(&mut self, header: &RecordHeader) {
+    pub(super) fn note_dead(&mut self, header: &RecordHeader) {
         if let Some(segment) = self.segments.get_mut(&header.segment) {
             segment.live -= 1;
             segment.live_bytes -= record_length(header.payload_length);
@@ -234,7 +218,7 @@ impl Log {
         }
     }
 
-    fn write(
+    pub(super) fn write(
         &mut self,
         id: Option<RecordId>,
         meta: RecordMeta,

@@ -72,7 +72,6 @@ fn empty_log(directory: Directory, options: QueueOptions, highest: Option<u32>) 
         segments: BTreeMap::new(),
         tail: None,
         next_segment: highest.map_or(Some(1), |number| number.checked_add(1)),
-        compacting: None,
         unsynced: BTreeSet::new(),
         is_directory_unsynced: false,
         handles: Handles::default(),

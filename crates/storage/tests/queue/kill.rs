@@ -15,8 +15,8 @@ use crate::records::{meta, number, payload};
 const CHILD_DIRECTORY: &str = "OUTRIGGER_QUEUE_CHILD";
 const CHILD_FIRST: &str = "OUTRIGGER_QUEUE_FIRST";
 
-const OPTIONS: QueueOptions = QueueOptions { max_bytes: 4 << 20, segment_bytes: 64 << 10 };
-/// The child never has more than this waiting, so nothing is evicted.
+const OPTIONS: QueueOptions = QueueOptions { max_bytes: 5 << 19, segment_bytes: 64 << 10 };
+/// The child never has more than this waiting: nothing is evicted, but records are moved to make room.
 const MAX_WAITING_BYTES: u64 = 1 << 20;
 const ROUNDS: u32 = 60;
 
