@@ -24,7 +24,7 @@ use outrigger_collect::scrape::{EngineOptions, ScrapeEngine};
 use outrigger_config::prometheus::{RemoteWriteConfig, ScrapeConfig};
 use outrigger_model::clock::SystemClock;
 use outrigger_model::labels::Labels;
-use outrigger_model::target::{ScrapeTarget, TargetDelta, TargetId};
+use outrigger_model::target::{HistogramOptions, ScrapeTarget, TargetDelta, TargetId};
 use outrigger_rt::metrics::Registry;
 use outrigger_rt::resolver::{Resolver, ResolverOptions};
 use tokio::net::TcpListener;
@@ -213,6 +213,7 @@ fn target(i: usize, address: &str) -> ScrapeTarget {
         ]),
         interval: INTERVAL,
         timeout: INTERVAL,
+        histograms: HistogramOptions::default(),
     }
 }
 

@@ -7,7 +7,7 @@ use outrigger_config::prometheus::ScrapeConfig;
 use outrigger_config::relabel;
 use outrigger_model::duration::{self, ParseDurationError};
 use outrigger_model::labels::{Fnv1a, Labels, LabelsBuilder};
-use outrigger_model::target::{ScrapeTarget, TargetId};
+use outrigger_model::target::{HistogramOptions, ScrapeTarget, TargetId};
 
 /// Where a target listens.
 pub(crate) const ADDRESS_LABEL: &str = "__address__";
@@ -24,10 +24,13 @@ const JOB_LABEL: &str = "job";
 const INSTANCE_LABEL: &str = "instance";
 /// Labels that turn histogram options on or off for one target, with what Prometheus calls them in errors.
 const BOOLEAN_LABELS: [(&str, &str); 3] = [
-    ("__convert_classic_histograms_to_nhcb__", "convert classic histograms to nhcb"),
-    ("__always_scrape_classic_histograms__", "always scrape classic histograms"),
-    ("__scrape_native_histograms__", "scrape native histograms"),
+    (CONVERT_CLASSIC_LABEL, "convert classic histograms to nhcb"),
+    (ALWAYS_CLASSIC_LABEL, "always scrape classic histograms"),
+    (NATIVE_LABEL, "scrape native histograms"),
 ];
+const CONVERT_CLASSIC_LABEL: &str = "__convert_classic_histograms_to_nhcb__";
+const ALWAYS_CLASSIC_LABEL: &str = "__always_scrape_classic_histograms__";
+const NATIVE_LABEL: &str = "__scrape_native_histograms__";
 
 /// What becomes of one discovered label set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,7 +192,7 @@ impl Populator {
         }
         for (name, what) in BOOLEAN_LABELS {
             let value = self.builder.get(name);
-            if !value.is_empty() && !is_go_bool(value) {
+            if !value.is_empty() && parse_go_bool(value).is_none() {
                 return Err(TargetError::NotABoolean { what, value: value.to_owned() });
             }
         }
@@ -210,6 +213,18 @@ impl Populator {
             url,
             interval,
             timeout,
+            histograms: self.histograms(),
+        }
+    }
+
+    /// The options after relabelling; a label that relabelling removed leaves the job's.
+    fn histograms(&self) -> HistogramOptions {
+        let config = &*self.config;
+        let is_on = |name, of_job| parse_go_bool(self.builder.get(name)).unwrap_or(of_job);
+        HistogramOptions {
+            native: is_on(NATIVE_LABEL, config.scrape_native_histograms),
+            always_classic: is_on(ALWAYS_CLASSIC_LABEL, config.always_scrape_classic_histograms),
+            convert_classic: is_on(CONVERT_CLASSIC_LABEL, config.convert_classic_histograms_to_nhcb),
         }
     }
 }
@@ -324,9 +339,13 @@ fn push_percent(byte: u8, into: &mut String) {
     into.push(char::from(DIGITS[usize::from(byte & 15)]));
 }
 
-/// What Go's `strconv.ParseBool` accepts.
-fn is_go_bool(text: &str) -> bool {
-    matches!(text, "1" | "t" | "T" | "true" | "TRUE" | "True" | "0" | "f" | "F" | "false" | "FALSE" | "False")
+/// Go's `strconv.ParseBool`.
+fn parse_go_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -46,6 +46,19 @@ pub struct ScrapeTarget {
     pub interval: Duration,
     /// Time a scrape may take, at most `interval`.
     pub timeout: Duration,
+    /// What becomes of its histograms: the job's settings, or its own by relabelling.
+    pub histograms: HistogramOptions,
+}
+
+/// How the histograms of one target are read (Prometheus 3.13 and later: `__scrape_native_histograms__` and its kin).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HistogramOptions {
+    /// Native histograms are taken (`scrape_native_histograms`).
+    pub native: bool,
+    /// Classic series are taken beside the native histogram of the same name (`always_scrape_classic_histograms`).
+    pub always_classic: bool,
+    /// Classic histograms become native ones with custom buckets (`convert_classic_histograms_to_nhcb`).
+    pub convert_classic: bool,
 }
 
 /// A change of one job's targets.

@@ -13,7 +13,7 @@ use outrigger_config::prometheus::ScrapeConfig;
 use outrigger_model::clock::{Clock, ManualClock};
 use outrigger_model::labels::Labels;
 use outrigger_model::sample::{Timestamp, is_stale_nan};
-use outrigger_model::target::{ScrapeTarget, TargetDelta, TargetId};
+use outrigger_model::target::{HistogramOptions, ScrapeTarget, TargetDelta, TargetId};
 use outrigger_rt::metrics::Registry;
 use outrigger_rt::resolver::{Resolver, ResolverOptions};
 use parking_lot::Mutex;
@@ -214,6 +214,7 @@ pub(crate) fn target(id: u64, url: String) -> ScrapeTarget {
         labels: Labels::from_pairs([("job", "job"), ("instance", "i")]),
         interval: INTERVAL,
         timeout: Duration::from_secs(10),
+        histograms: HistogramOptions::default(),
     }
 }
 

@@ -220,3 +220,25 @@ fn histogram_options_are_labels_that_a_target_may_set_itself() {
         assert_eq!(discovered.get(name), Some(value));
     }
 }
+
+#[test]
+fn a_target_has_the_histogram_options_that_relabelling_leaves_it() {
+    let mut config = job();
+    config.scrape_native_histograms = true;
+    config.convert_classic_histograms_to_nhcb = true;
+    let address = ("__address__", "a");
+    // native, classic too, converted
+    for (target, expected) in [
+        (&[address][..], (true, false, true)),
+        (&[address, ("__scrape_native_histograms__", "false")], (false, false, true)),
+        (&[address, ("__always_scrape_classic_histograms__", "T")], (true, true, true)),
+        (&[address, ("__convert_classic_histograms_to_nhcb__", "0")], (true, false, false)),
+    ] {
+        let found = kept(config.clone(), target).histograms;
+        assert_eq!((found.native, found.always_classic, found.convert_classic), expected, "{target:?}");
+    }
+    // Removed by relabelling: the job's again.
+    config.relabel = vec![replace("empty", "__scrape_native_histograms__")];
+    let target = [address, ("__scrape_native_histograms__", "false")];
+    assert!(kept(config, &target).histograms.native);
+}
