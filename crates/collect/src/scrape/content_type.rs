@@ -1,6 +1,13 @@
 //! Which parser a response's `Content-Type` asks for (Prometheus `textparse.extractMediaType`).
 
 use outrigger_config::prometheus::ScrapeProtocol;
+use outrigger_wire::exposition::Format;
+
+/// The formats that are read so far; no other is asked for or accepted.
+pub(crate) const READ: &[Format] = &[Format::Text];
+
+/// A version of OpenMetrics that Prometheus reads only with a feature flag.
+const OPEN_METRICS_2: &str = "2.0.0";
 
 /// Why a response is not read. The texts are Prometheus' where it has one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,6 +23,12 @@ pub enum ContentTypeError {
     /// Not an exposition format, and no fallback.
     #[error("received unsupported Content-Type {0:?} and no fallback_scrape_protocol specified for target")]
     Unsupported(String),
+    /// OpenMetrics 2.0, which Prometheus reads only with a feature flag, and no fallback.
+    #[error(
+        "received OpenMetrics 2.0 Content-Type {0:?}, which is not supported, and no fallback_scrape_protocol specified for \
+         target: leave OpenMetricsText2.0.0 out of scrape_protocols"
+    )]
+    OpenMetrics2(String),
     /// A format of Prometheus that this version does not read.
     #[error(
         "received Content-Type {content_type:?}, but {format} is not read yet: make the target honour the Accept \
@@ -40,89 +53,134 @@ pub enum ContentTypeError {
     },
 }
 
-/// Accepts a response in the text format: one that says so, or one that says nothing usable where the fallback is
-/// a text format.
+/// The format of a response: what it says or, where it says nothing usable, the fallback.
 ///
 /// # Errors
-/// Anything else; see [`ContentTypeError`].
+/// Where it says nothing usable and there is no fallback, and where the format is none of [`READ`].
 pub(crate) fn check(
     content_type: Option<&str>,
     fallback: Option<ScrapeProtocol>,
-) -> Result<(), ContentTypeError> {
+) -> Result<Format, ContentTypeError> {
+    check_for(content_type, fallback, READ)
+}
+
+fn check_for(
+    content_type: Option<&str>,
+    fallback: Option<ScrapeProtocol>,
+    read: &[Format],
+) -> Result<Format, ContentTypeError> {
     let content_type = content_type.unwrap_or_default();
-    let refusal = if content_type.is_empty() {
-        ContentTypeError::Blank
-    } else {
-        match media_type(content_type) {
-            None => ContentTypeError::Malformed(content_type.to_owned()),
-            Some(media_type) => match media_type.as_str() {
-                "text/plain" => return Ok(()),
-                "application/openmetrics-text" => return Err(not_read_yet(content_type, "OpenMetrics")),
-                "application/vnd.google.protobuf" => {
-                    return Err(not_read_yet(content_type, "the protobuf format"));
-                }
-                _ => ContentTypeError::Unsupported(content_type.to_owned()),
-            },
-        }
+    let name = |format| match format {
+        Format::Text => "the text format",
+        Format::OpenMetrics => "OpenMetrics",
+        Format::Protobuf => "the protobuf format",
     };
-    match fallback {
-        None => Err(refusal),
-        Some(ScrapeProtocol::PrometheusText004 | ScrapeProtocol::PrometheusText100) => Ok(()),
-        Some(other) => Err(ContentTypeError::FallbackNotReadYet {
+    match (format(content_type), fallback) {
+        (Ok(format), _) if read.contains(&format) => Ok(format),
+        (Ok(format), _) => {
+            Err(ContentTypeError::NotReadYet { content_type: content_type.to_owned(), format: name(format) })
+        }
+        (Err(refusal), None) => Err(refusal),
+        (Err(_), Some(fallback)) if read.contains(&format_of(fallback)) => Ok(format_of(fallback)),
+        (Err(_), Some(fallback)) => Err(ContentTypeError::FallbackNotReadYet {
             content_type: content_type.to_owned(),
-            fallback: other.as_str(),
+            fallback: fallback.as_str(),
         }),
     }
 }
 
-fn not_read_yet(content_type: &str, format: &'static str) -> ContentTypeError {
-    ContentTypeError::NotReadYet { content_type: content_type.to_owned(), format }
+/// The format of a protocol.
+pub(crate) fn format_of(protocol: ScrapeProtocol) -> Format {
+    match protocol {
+        ScrapeProtocol::PrometheusText004 | ScrapeProtocol::PrometheusText100 => Format::Text,
+        ScrapeProtocol::OpenMetricsText001
+        | ScrapeProtocol::OpenMetricsText100
+        | ScrapeProtocol::OpenMetricsText200 => Format::OpenMetrics,
+        ScrapeProtocol::PrometheusProto => Format::Protobuf,
+    }
 }
 
-/// The media type in lower case, or `None` where Go's `mime.ParseMediaType` gives an error.
-fn media_type(header: &str) -> Option<String> {
-    let (name, parameters) = header.split_once(';').unwrap_or((header, ""));
-    let name = name.trim();
-    let valid = match name.split_once('/') {
-        Some((kind, subtype)) => is_token(kind) && is_token(subtype),
-        None => is_token(name),
+/// The format that a header names.
+fn format(content_type: &str) -> Result<Format, ContentTypeError> {
+    if content_type.is_empty() {
+        return Err(ContentTypeError::Blank);
+    }
+    let Some(MediaType { name, version }) = MediaType::parse(content_type) else {
+        return Err(ContentTypeError::Malformed(content_type.to_owned()));
     };
-    (valid && parameters_are_valid(parameters)).then(|| name.to_ascii_lowercase())
+    match (name.as_str(), version.as_deref()) {
+        ("text/plain", _) => Ok(Format::Text),
+        ("application/openmetrics-text", Some(OPEN_METRICS_2)) => {
+            Err(ContentTypeError::OpenMetrics2(content_type.to_owned()))
+        }
+        ("application/openmetrics-text", _) => Ok(Format::OpenMetrics),
+        ("application/vnd.google.protobuf", _) => Ok(Format::Protobuf),
+        _ => Err(ContentTypeError::Unsupported(content_type.to_owned())),
+    }
 }
 
-fn parameters_are_valid(parameters: &str) -> bool {
+/// What matters of a media type.
+struct MediaType {
+    /// In lower case.
+    name: String,
+    version: Option<String>,
+}
+
+impl MediaType {
+    /// `None` where Go's `mime.ParseMediaType` gives an error.
+    fn parse(header: &str) -> Option<Self> {
+        let (name, parameters) = header.split_once(';').unwrap_or((header, ""));
+        let name = name.trim();
+        let valid = match name.split_once('/') {
+            Some((kind, subtype)) => is_token(kind) && is_token(subtype),
+            None => is_token(name),
+        };
+        let version = parse_parameters(parameters).filter(|_| valid)?;
+        Some(Self { name: name.to_ascii_lowercase(), version })
+    }
+}
+
+/// The value of the parameter `version`, if any; `None` where the parameters are not valid.
+fn parse_parameters(parameters: &str) -> Option<Option<String>> {
     let mut rest = parameters.trim_start();
+    let mut version = None;
     let mut names: Vec<String> = Vec::new();
     while !rest.is_empty() {
-        let Some((name, after)) = rest.split_once('=') else { return false };
+        let (name, after) = rest.split_once('=')?;
         let name = name.trim().to_ascii_lowercase();
         if !is_token(&name) || names.contains(&name) {
-            return false;
+            return None;
+        }
+        let (value, after) = parse_value(after)?;
+        if name == "version" {
+            version = Some(value);
         }
         names.push(name);
-        let Some(after) = skip_value(after) else { return false };
         let after = after.trim_start();
         if after.is_empty() {
-            return true;
+            break;
         }
-        let Some(next) = after.strip_prefix(';') else { return false };
-        rest = next.trim_start();
+        rest = after.strip_prefix(';')?.trim_start();
     }
-    true
+    Some(version)
 }
 
-/// What follows the parameter value at the start of `text`.
-fn skip_value(text: &str) -> Option<&str> {
+/// The parameter value at the start of `text`, and what follows it.
+fn parse_value(text: &str) -> Option<(String, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find(|c: char| !is_token_char(c)).unwrap_or(text.len());
-        return (end > 0).then(|| &text[end..]);
+        return (end > 0).then(|| (text[..end].to_owned(), &text[end..]));
     };
+    let mut value = String::new();
     let mut escaped = false;
     for (at, character) in quoted.char_indices() {
         match character {
-            '"' if !escaped => return Some(&quoted[at + 1..]),
+            '"' if !escaped => return Some((value, &quoted[at + 1..])),
             '\\' if !escaped => escaped = true,
-            _ => escaped = false,
+            _ => {
+                value.push(character);
+                escaped = false;
+            }
         }
     }
     None
@@ -141,45 +199,63 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_text_format_is_read_and_refusals_name_what_to_set() {
+    fn the_content_type_decides_the_format_and_refusals_name_what_to_set() {
         use ScrapeProtocol::*;
-        let text = Some(PrometheusText004);
-        // header, fallback, part of the error ("" is accepted)
-        for (header, fallback, error) in [
-            (Some("text/plain"), None, ""),
-            (Some("text/plain; version=0.0.4"), None, ""),
-            (Some("text/plain; version=0.0.4; charset=utf-8; escaping=allow-utf-8"), None, ""),
-            (Some("TEXT/Plain;version=1.0.0"), None, ""),
-            (Some("text/plain;"), None, ""),
-            (Some("text/plain; a=\"x;\\\"y\"; b=2"), None, ""),
-            (None, None, "blank Content-Type and no fallback_scrape_protocol"),
-            (Some(""), None, "blank Content-Type"),
-            (None, text, ""),
-            (None, Some(PrometheusText100), ""),
-            (None, Some(OpenMetricsText100), "set fallback_scrape_protocol: PrometheusText0.0.4"),
-            (Some("text/html; charset=utf-8"), None, "received unsupported Content-Type \"text/html"),
-            (Some("text/html"), text, ""),
-            (Some("text/plain; version"), None, "cannot parse Content-Type"),
-            (Some("text/plain; a=1; a=2"), None, "cannot parse Content-Type"),
-            (Some("text/plain; version"), text, ""),
-            (Some("application/openmetrics-text; version=1.0.0"), None, "OpenMetrics is not read yet"),
-            (Some("application/openmetrics-text; version=1.0.0"), text, "text/plain;version=0.0.4"),
+        let (text, open_metrics) = (Some(PrometheusText004), Some(OpenMetricsText100));
+        let protobuf =
+            "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
+        let all = [Format::Text, Format::OpenMetrics, Format::Protobuf];
+        for (header, fallback, expected) in [
+            (Some("text/plain"), None, Ok(Format::Text)),
+            (Some("text/plain; version=0.0.4"), None, Ok(Format::Text)),
+            (Some("text/plain; version=0.0.4; charset=utf-8; escaping=allow-utf-8"), None, Ok(Format::Text)),
+            (Some("TEXT/Plain;version=1.0.0"), None, Ok(Format::Text)),
+            (Some("text/plain;"), None, Ok(Format::Text)),
+            (Some("text/plain; a=\"x;\\\"y\"; b=2"), None, Ok(Format::Text)),
+            (Some("text/plain"), open_metrics, Ok(Format::Text)),
+            (None, None, Err("blank Content-Type and no fallback_scrape_protocol")),
+            (Some(""), None, Err("blank Content-Type")),
+            (None, text, Ok(Format::Text)),
+            (None, Some(PrometheusText100), Ok(Format::Text)),
+            (None, open_metrics, Ok(Format::OpenMetrics)),
+            (None, Some(OpenMetricsText200), Ok(Format::OpenMetrics)),
+            (None, Some(PrometheusProto), Ok(Format::Protobuf)),
+            (Some("text/html; charset=utf-8"), None, Err("received unsupported Content-Type \"text/html")),
+            (Some("text/html"), text, Ok(Format::Text)),
+            (Some("text/plain; version"), None, Err("cannot parse Content-Type")),
+            (Some("text/plain; a=1; a=2"), None, Err("cannot parse Content-Type")),
+            (Some("text/plain; version"), open_metrics, Ok(Format::OpenMetrics)),
+            (Some("application/openmetrics-text"), None, Ok(Format::OpenMetrics)),
             (
-                Some(
-                    "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
-                ),
-                text,
-                "the protobuf format is not read yet",
+                Some("application/openmetrics-text; version=1.0.0; charset=utf-8"),
+                None,
+                Ok(Format::OpenMetrics),
             ),
+            (Some("application/openmetrics-text; version=0.0.1"), text, Ok(Format::OpenMetrics)),
+            (Some("application/openmetrics-text; version=2.0.0"), None, Err("OpenMetrics 2.0")),
+            (Some("application/openmetrics-text; version=\"2.0.0\""), text, Ok(Format::Text)),
+            (Some(protobuf), None, Ok(Format::Protobuf)),
         ] {
-            let result = check(header, fallback);
-            match (&result, error) {
-                (Ok(()), "") => {}
-                (Err(found), expected) if !expected.is_empty() => {
+            match (check_for(header, fallback, &all), expected) {
+                (Ok(format), Ok(expected)) => assert_eq!(format, expected, "{header:?}"),
+                (Err(found), Err(expected)) => {
                     assert!(found.to_string().contains(expected), "{header:?}: {found}");
                 }
-                _ => panic!("{header:?} with {fallback:?}: {result:?}"),
+                (found, _) => panic!("{header:?} with {fallback:?}: {found:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn a_format_that_is_not_read_is_refused() {
+        use ScrapeProtocol::*;
+        for (header, fallback, error) in [
+            (None, Some(OpenMetricsText100), "set fallback_scrape_protocol: PrometheusText0.0.4"),
+            (Some("application/openmetrics-text; version=1.0.0"), None, "OpenMetrics is not read yet"),
+            (Some("application/vnd.google.protobuf"), None, "the protobuf format is not read yet"),
+        ] {
+            let found = check_for(header, fallback, &[Format::Text]).unwrap_err().to_string();
+            assert!(found.contains(error), "{header:?}: {found}");
         }
     }
 }

@@ -2,27 +2,35 @@
 
 use std::time::Duration;
 
-use outrigger_config::prometheus::{EscapingScheme, ScrapeConfig, ScrapeProtocol};
+use outrigger_config::prometheus::{ScrapeConfig, ScrapeProtocol};
+use outrigger_wire::exposition::Format;
+
+use super::content_type;
 
 /// Weight of the most wanted protocol in tenths: the number of protocols that Prometheus knows, plus one
 /// (`scrape.acceptHeader`).
 const FIRST_WEIGHT: usize = ScrapeProtocol::ALL.len() + 1;
 
-/// The `Accept` header of Prometheus' `scrape.acceptHeader` for those of the configured protocols that are read:
-/// the text formats. When none of them is configured, text 0.0.4 is asked for.
+/// The `Accept` header of Prometheus' `scrape.acceptHeader` for the configured protocols.
 pub(crate) fn accept(config: &ScrapeConfig) -> String {
+    accept_of(config, content_type::READ)
+}
+
+/// The same for those protocols whose format is one of these; when none is, text 0.0.4 is asked for.
+fn accept_of(config: &ScrapeConfig, formats: &[Format]) -> String {
+    let is_read = |protocol: &ScrapeProtocol| formats.contains(&content_type::format_of(*protocol));
     let mut protocols: Vec<ScrapeProtocol> =
-        config.scrape_protocols.iter().copied().filter(|protocol| media_range(*protocol).is_some()).collect();
+        config.scrape_protocols.iter().copied().filter(is_read).collect();
     if protocols.is_empty() {
         protocols.push(ScrapeProtocol::PrometheusText004);
     }
     let mut header = String::new();
     let mut weight = FIRST_WEIGHT;
     for protocol in protocols {
-        header.push_str(media_range(protocol).unwrap_or_default());
-        if protocol == ScrapeProtocol::PrometheusText100 {
+        header.push_str(media_range(protocol));
+        if has_escaping(protocol) {
             header.push_str(";escaping=");
-            header.push_str(escaping(config.metric_name_escaping));
+            header.push_str(config.metric_name_escaping.as_str());
         }
         header.push_str(&format!(";q=0.{weight},"));
         weight -= 1;
@@ -31,19 +39,27 @@ pub(crate) fn accept(config: &ScrapeConfig) -> String {
     header
 }
 
-fn media_range(protocol: ScrapeProtocol) -> Option<&'static str> {
+fn media_range(protocol: ScrapeProtocol) -> &'static str {
     match protocol {
-        ScrapeProtocol::PrometheusText004 => Some("text/plain;version=0.0.4"),
-        ScrapeProtocol::PrometheusText100 => Some("text/plain;version=1.0.0"),
-        ScrapeProtocol::PrometheusProto
-        | ScrapeProtocol::OpenMetricsText001
-        | ScrapeProtocol::OpenMetricsText100
-        | ScrapeProtocol::OpenMetricsText200 => None,
+        ScrapeProtocol::PrometheusProto => {
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+        }
+        ScrapeProtocol::PrometheusText004 => "text/plain;version=0.0.4",
+        ScrapeProtocol::PrometheusText100 => "text/plain;version=1.0.0",
+        ScrapeProtocol::OpenMetricsText001 => "application/openmetrics-text;version=0.0.1",
+        ScrapeProtocol::OpenMetricsText100 => "application/openmetrics-text;version=1.0.0",
+        ScrapeProtocol::OpenMetricsText200 => "application/openmetrics-text;version=2.0.0",
     }
 }
 
-fn escaping(scheme: EscapingScheme) -> &'static str {
-    scheme.as_str()
+/// Whether the protocol says how names are escaped.
+fn has_escaping(protocol: ScrapeProtocol) -> bool {
+    matches!(
+        protocol,
+        ScrapeProtocol::PrometheusText100
+            | ScrapeProtocol::OpenMetricsText100
+            | ScrapeProtocol::OpenMetricsText200
+    )
 }
 
 /// Text below this many bytes fits one packet beside the response's headers: compressed it would not arrive sooner,
@@ -63,13 +79,64 @@ pub(crate) fn timeout_seconds(timeout: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use outrigger_config::prometheus::EscapingScheme;
+
     use super::*;
 
+    /// The texts of Prometheus' `TestAcceptHeader`, and of each protocol alone.
     #[test]
-    fn accept_is_what_prometheus_sends_for_the_text_formats_alone() {
+    fn accept_is_what_prometheus_sends() {
+        use EscapingScheme::*;
+        use ScrapeProtocol::*;
+        let defaults = ScrapeProtocol::DEFAULT.to_vec();
+        let proto_first = [vec![PrometheusProto], defaults.clone()].concat();
+        for (protocols, escaping, expected) in [
+            (
+                defaults.clone(),
+                Underscores,
+                "application/openmetrics-text;version=1.0.0;escaping=underscores;q=0.7,application/openmetrics-text;version=0.0.1;q=0.6,text/plain;version=1.0.0;escaping=underscores;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.3",
+            ),
+            (
+                proto_first.clone(),
+                Dots,
+                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,application/openmetrics-text;version=1.0.0;escaping=dots;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=dots;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+            ),
+            (
+                defaults,
+                AllowUtf8,
+                "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.7,application/openmetrics-text;version=0.0.1;q=0.6,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.3",
+            ),
+            (
+                proto_first,
+                AllowUtf8,
+                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+            ),
+            (
+                vec![OpenMetricsText200, OpenMetricsText100],
+                Underscores,
+                "application/openmetrics-text;version=2.0.0;escaping=underscores;q=0.7,application/openmetrics-text;version=1.0.0;escaping=underscores;q=0.6,*/*;q=0.5",
+            ),
+            (
+                vec![OpenMetricsText200],
+                AllowUtf8,
+                "application/openmetrics-text;version=2.0.0;escaping=allow-utf-8;q=0.7,*/*;q=0.6",
+            ),
+            (vec![PrometheusText004], Values, "text/plain;version=0.0.4;q=0.7,*/*;q=0.6"),
+            (vec![PrometheusText100], Values, "text/plain;version=1.0.0;escaping=values;q=0.7,*/*;q=0.6"),
+        ] {
+            let config = ScrapeConfig {
+                scrape_protocols: protocols,
+                metric_name_escaping: escaping,
+                ..ScrapeConfig::new("job")
+            };
+            assert_eq!(accept_of(&config, &[Format::Text, Format::OpenMetrics, Format::Protobuf]), expected);
+        }
+    }
+
+    #[test]
+    fn only_formats_that_are_read_are_asked_for() {
         use ScrapeProtocol::*;
         for (protocols, expected) in [
-            (vec![PrometheusText004], "text/plain;version=0.0.4;q=0.7,*/*;q=0.6"),
             (
                 ScrapeProtocol::DEFAULT.to_vec(),
                 "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.7,text/plain;version=0.0.4;q=0.6,*/*;q=0.5",
@@ -77,24 +144,7 @@ mod tests {
             (vec![OpenMetricsText100], "text/plain;version=0.0.4;q=0.7,*/*;q=0.6"),
         ] {
             let config = ScrapeConfig { scrape_protocols: protocols, ..ScrapeConfig::new("job") };
-            assert_eq!(accept(&config), expected);
-        }
-        let config =
-            ScrapeConfig { metric_name_escaping: EscapingScheme::Underscores, ..ScrapeConfig::new("job") };
-        assert!(accept(&config).contains("escaping=underscores;"));
-    }
-
-    #[test]
-    fn gzip_is_asked_for_unless_switched_off_or_of_no_use() {
-        let config = ScrapeConfig::new("job");
-        for (last_body_bytes, expected) in
-            [(0, "gzip"), (1, "identity"), (1_199, "identity"), (1_200, "gzip"), (100_000, "gzip")]
-        {
-            assert_eq!(accept_encoding(&config, last_body_bytes), expected, "{last_body_bytes}");
-        }
-        let config = ScrapeConfig { enable_compression: false, ..config };
-        for last_body_bytes in [0, 1, 100_000] {
-            assert_eq!(accept_encoding(&config, last_body_bytes), "identity");
+            assert_eq!(accept_of(&config, &[Format::Text]), expected);
         }
     }
 
