@@ -86,6 +86,34 @@ func floats(list []float64) []string {
 
 func ints(list []int64) []int64 { return append([]int64{}, list...) }
 
+// What scrape/target.go makes of a histogram under a bucket factor that allows one schema less and a limit of two
+// buckets.
+func limited(h *histogram.Histogram, fh *histogram.FloatHistogram) any {
+	const limit = 2
+	if h != nil {
+		h = h.Copy()
+		if histogram.IsExponentialSchemaReserved(h.Schema) && h.ReduceResolution(h.Schema-1) != nil {
+			return "error"
+		}
+		for len(h.PositiveBuckets)+len(h.NegativeBuckets) > limit {
+			if !histogram.IsExponentialSchema(h.Schema) || h.Schema == histogram.ExponentialSchemaMin || h.ReduceResolution(h.Schema-1) != nil {
+				return "error"
+			}
+		}
+	} else {
+		fh = fh.Copy()
+		if histogram.IsExponentialSchemaReserved(fh.Schema) && fh.ReduceResolution(fh.Schema-1) != nil {
+			return "error"
+		}
+		for len(fh.PositiveBuckets)+len(fh.NegativeBuckets) > limit {
+			if !histogram.IsExponentialSchema(fh.Schema) || fh.Schema == histogram.ExponentialSchemaMin || fh.ReduceResolution(fh.Schema-1) != nil {
+				return "error"
+			}
+		}
+	}
+	return dumpHistogram(h, fh)
+}
+
 func dumpHistogram(h *histogram.Histogram, fh *histogram.FloatHistogram) any {
 	if h != nil {
 		return []any{"i", h.Schema, bits(h.ZeroThreshold), fmt.Sprint(h.ZeroCount), fmt.Sprint(h.Count), bits(h.Sum), int(h.CounterResetHint), spans(h.PositiveSpans), ints(h.PositiveBuckets), spans(h.NegativeSpans), ints(h.NegativeBuckets), floats(h.CustomValues), h.Validate() == nil}
@@ -166,7 +194,7 @@ func judge(format, options string, body []byte) (entries []any, failure string) 
 			var set labels.Labels
 			parser.Labels(&set)
 			entry := []any{"N", timestamp, pairs(set), dumpHistogram(h, fh), exemplars(parser, true)}
-			entries = append(entries, append(entry, start()))
+			entries = append(entries, append(entry, start(), limited(h, fh)))
 		case textparse.EntryType:
 			name, metricType := parser.Type()
 			entries = append(entries, []any{"T", latin(name), string(metricType)})

@@ -1,9 +1,12 @@
 //! Everything that Prometheus' parsers say about the cases in `testdata/exposition_formats`.
 
+use std::fmt::Write as _;
 use std::ops::ControlFlow;
 
 use outrigger_model::histogram::{Counts, Histogram, HistogramError, Span};
-use outrigger_model::sample::Exemplar;
+use outrigger_model::labels::Labels;
+use outrigger_model::sample::{Exemplar, Timestamp, normal_nan};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{bytes, latin};
@@ -11,7 +14,7 @@ use crate::exposition::protobuf::FamilyErrorReason;
 use crate::exposition::{
     Entry, Format, LineParser, MetricType, Options, ParseErrorReason, ReadError, Reader, Series, openmetrics,
 };
-use crate::protobuf::ProtobufError;
+use crate::protobuf::{ProtobufError, Writer, put_varint};
 
 fn bits(value: f64) -> String {
     format!("{:016x}", value.to_bits())
@@ -22,7 +25,7 @@ fn flat(mut pairs: Vec<(String, String)>) -> Value {
     pairs.into_iter().flat_map(|(name, value)| [latin(name.as_bytes()), latin(value.as_bytes())]).collect()
 }
 
-fn labels(series: &Series<'_>) -> Value {
+fn labels_of(series: &Series<'_>) -> Value {
     let mut pairs = Vec::new();
     series.for_each_label(|name, value| pairs.push((name.to_owned(), value.to_owned())));
     flat(pairs)
@@ -71,6 +74,15 @@ fn histogram(histogram: &Histogram) -> Value {
     ])
 }
 
+/// The histogram one schema coarser, and then with two buckets at most.
+fn limited(native: &Histogram) -> Value {
+    let mut less = native.clone();
+    match less.limit_schema(native.schema - 1).and_then(|()| less.limit_buckets(2)) {
+        Ok(()) => histogram(&less),
+        Err(_) => "error".into(),
+    }
+}
+
 /// The entry in the form of the cases; of a protobuf body, without the bytes that identify the series.
 fn dump(entry: &Entry<'_>, protobuf: bool) -> Value {
     let time = |series: &Series<'_>| series.timestamp.map(|time| time.millis());
@@ -79,13 +91,21 @@ fn dump(entry: &Entry<'_>, protobuf: bool) -> Value {
         Entry::Series(series) => {
             let raw = (!protobuf).then(|| latin(series.raw()));
             let examples = exemplars(series.exemplars());
-            json!(["S", raw, bits(series.value), time(series), labels(series), examples, start(series)])
+            json!(["S", raw, bits(series.value), time(series), labels_of(series), examples, start(series)])
         }
         Entry::Histogram(native) => {
             let series = &native.series;
             let examples = exemplars(series.exemplars());
             assert_eq!(bits(series.value), bits(native.histogram.sum));
-            json!(["N", time(series), labels(series), histogram(&native.histogram), examples, start(series)])
+            json!([
+                "N",
+                time(series),
+                labels_of(series),
+                histogram(&native.histogram),
+                examples,
+                start(series),
+                limited(&native.histogram)
+            ])
         }
         other => super::dump(other),
     }
@@ -367,5 +387,109 @@ fn bodies_of_every_format_read_the_same_in_pieces() {
                 assert_eq!(error.at, same.at);
             }
         }
+    }
+}
+
+/// Reads a body in every format, with every option, in one piece and in pieces.
+fn read_every_way(body: &[u8]) {
+    for format in ["text", "openmetrics", "protobuf"] {
+        for options in ["", "k", "i", "c", "ck", "ick"] {
+            let row = json!({ "format": format, "options": options });
+            for step in [usize::MAX / 2, 3] {
+                parse(&row, body, step);
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_or_refused_in_every_format(body in prop::collection::vec(any::<u8>(), 0..200)) {
+        read_every_way(&body);
+    }
+
+    #[test]
+    fn any_mix_of_pieces_is_read_or_refused_in_every_format(
+        pieces in prop::collection::vec(prop::sample::select(vec![
+            "a", "{", "}", "\"", "=", ",", " ", "\n", "\\", "1", "# ", "HELP ", "TYPE ", "UNIT ", "EOF\n", "\0", "é",
+            "le=\"1\"", "a 1\n", " # {", "} 1", "# TYPE h histogram\n", "h_bucket{le=\"1\"} 2\n", "h_count 2\n",
+        ]), 0..40),
+    ) {
+        read_every_way(pieces.concat().as_bytes());
+    }
+
+    #[test]
+    fn messages_of_any_fields_are_read_or_refused(
+        fields in prop::collection::vec((1u32..18, 0u8..5, any::<u64>()), 0..12),
+        family in 0u64..6,
+    ) {
+        // A family of one metric whose histogram, counter and summary hold these fields.
+        let mut inner = Vec::new();
+        let mut writer = Writer::new(&mut inner);
+        for (number, kind, value) in fields {
+            match kind {
+                0 => writer.varint(number, value),
+                1 => writer.varint(number, value % 4),
+                2 => writer.double(number, f64::from_bits(value)),
+                3 => writer.bytes(number, &value.to_le_bytes()),
+                _ => writer.bytes(number, &[8, (value % 7) as u8, 16, (value % 3) as u8]),
+            }
+        }
+        let mut message = Vec::new();
+        let mut writer = Writer::new(&mut message);
+        writer.string(1, "a");
+        writer.varint(3, family);
+        writer.message(4, |metric| {
+            for number in [2, 3, 4, 5, 7] {
+                metric.bytes(number, &inner);
+            }
+        });
+        let mut body = Vec::new();
+        put_varint(message.len() as u64, &mut body);
+        body.extend_from_slice(&message);
+        read_every_way(&body);
+    }
+
+    #[test]
+    fn what_is_written_as_open_metrics_is_read(
+        name in "[a-zA-Z_:][a-zA-Z0-9_:]{0,12}|[a-z]\\.[é\"\\\\]{1,3}",
+        labels in prop::collection::btree_map("[a-z][a-z0-9_]{0,8}|[a-z]\\.[é\"\\\\]{1,3}", ".{1,12}", 0..5),
+        value in any::<f64>(),
+        timestamp in prop::option::of(-4_000_000_000_000i64..4_000_000_000_000),
+        exemplar in prop::option::of(("[a-z]{1,9}", "[a-z0-9]{1,9}", any::<f64>(), prop::option::of(0i64..4_000_000_000_000))),
+    ) {
+        let quote = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"));
+        let seconds = |millis: i64| format!(" {}{}.{:03}", if millis < 0 { "-" } else { "" }, millis.abs() / 1000, millis.abs() % 1000);
+        let mut line = format!("{{{}", quote(&name));
+        for (label, value) in &labels {
+            write!(line, ",{}={}", quote(label), quote(value)).unwrap();
+        }
+        write!(line, "}} {value:?}").unwrap();
+        line += &timestamp.map(seconds).unwrap_or_default();
+        if let Some((label, id, value, timestamp)) = &exemplar {
+            write!(line, " # {{{label}=\"{id}\"}} {value:?}{}", timestamp.map(seconds).unwrap_or_default()).unwrap();
+        }
+        line += "\n# EOF\n";
+        let mut parser = openmetrics::Parser::new(line.as_bytes());
+        let Some(Ok(Entry::Series(series))) = parser.next() else { panic!("{line:?}") };
+        let canonical = |value: f64| if value.is_nan() { normal_nan() } else { value };
+        prop_assert_eq!(series.value.to_bits(), canonical(value).to_bits());
+        // Prometheus multiplies seconds by a thousand, and cuts.
+        let near = |found: Option<Timestamp>, sent: Option<i64>| match (found, sent) {
+            (Some(found), Some(sent)) => (found.millis() - sent).abs() <= 1,
+            (found, sent) => found.is_none() && sent.is_none(),
+        };
+        prop_assert!(near(series.timestamp, timestamp), "{:?}", line);
+        let mut expected: Vec<(String, String)> = labels.into_iter().collect();
+        expected.push(("__name__".to_owned(), name));
+        prop_assert_eq!(labels_of(&series), flat(expected));
+        let found = series.exemplars().first();
+        prop_assert_eq!(found.is_some(), exemplar.is_some());
+        if let (Some(found), Some((label, id, value, timestamp))) = (found, exemplar) {
+            prop_assert_eq!(&found.labels, &Labels::from_pairs([(label, id)]));
+            prop_assert_eq!(found.value.to_bits(), canonical(value).to_bits());
+            prop_assert!(near(found.timestamp, timestamp));
+        }
+        prop_assert!(parser.next().is_none());
     }
 }
