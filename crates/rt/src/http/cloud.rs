@@ -5,6 +5,7 @@
 //! Nothing is read or asked before the first request.
 
 mod aws;
+mod aws_process;
 mod aws_profile;
 mod azure;
 mod environment;

@@ -174,7 +174,9 @@ async fn credentials_are_looked_for_in_the_order_of_aws() {
         "config",
         "[default]\nregion = eu-west-1\n[profile chained]\nrole_arn = arn:role\nsource_profile = named\n\
          external_id = x\n[profile web]\nrole_arn = arn:web\nweb_identity_token_file = TOKEN\n[profile instance]\n\
-         role_arn = arn:role\ncredential_source = Ec2InstanceMetadata\n",
+         role_arn = arn:role\ncredential_source = Ec2InstanceMetadata\n[profile program]\n\
+         credential_process = printf '%s' '{\"Version\": 1, \"AccessKeyId\": \"PROGRAM\", \
+         \"SecretAccessKey\": \"s&s\", \"SessionToken\": \"token of PROGRAM\"}'\n",
     );
     let text = std::fs::read_to_string(&config).unwrap().replace("TOKEN", token.to_str().unwrap());
     files.write("config", &text);
@@ -215,6 +217,7 @@ async fn credentials_are_looked_for_in_the_order_of_aws() {
         (profile("chained"), vec![&environment, &file], "ROLE", true),
         (profile("web"), vec![&file], "WEB", true),
         (profile("instance"), vec![&file], "ROLE", true),
+        (profile("program"), vec![&file], "PROGRAM", true),
         (role.clone(), vec![&environment], "ROLE", true),
         (role, vec![&file], "ROLE", true),
     ];
@@ -345,7 +348,12 @@ async fn what_is_wrong_with_aws_credentials_is_said_without_them() {
     let empty = TestServer::saying("<html>").await;
     let server = TestServer::saying("ok").await;
     let files = Files::new();
-    let sso = files.write("sso", "[profile s]\nsso_session = x\n[profile loop]\nsource_profile = pool\n[profile pool]\nsource_profile = loop\n");
+    let sso = files.write(
+        "sso",
+        "[profile s]\nsso_session = x\n[profile loop]\nsource_profile = pool\n[profile pool]\n\
+         source_profile = loop\n[profile fails]\ncredential_process = echo very secret; exit 3\n[profile prints]\n\
+         credential_process = echo very secret\n",
+    );
     let sso = sso.to_str().unwrap();
     let region = || Some("x".to_owned());
     let with_role = SigV4Config {
@@ -404,6 +412,18 @@ async fn what_is_wrong_with_aws_credentials_is_said_without_them() {
             profile("s"),
             vec![("AWS_CONFIG_FILE", sso.to_owned())],
             "uses sso_session, which is not supported",
+            Blame::Configuration,
+        ),
+        (
+            profile("fails"),
+            vec![("AWS_CONFIG_FILE", sso.to_owned())],
+            "\"fails\" failed: exit status: 3",
+            Blame::Configuration,
+        ),
+        (
+            profile("prints"),
+            vec![("AWS_CONFIG_FILE", sso.to_owned())],
+            "printed something else than credentials",
             Blame::Configuration,
         ),
         (

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 use url::{Url, form_urlencoded};
 
+use super::aws_process;
 use super::aws_profile::{Profile, Profiles};
 use super::environment::CloudEnvironment;
 use super::error::CloudAuthError;
@@ -39,6 +40,7 @@ const ECS_HOST: &str = "http://169.254.170.2";
 
 const IMDS: &str = "AWS instance metadata, for want of other credentials";
 const CONTAINER: &str = "the AWS container credentials service";
+const PROCESS: &str = "the AWS credential_process";
 const STS: &str = "AWS STS";
 
 pub(super) struct AwsIssuer {
@@ -228,10 +230,14 @@ impl AwsIssuer {
             let session = profile.get("role_session_name");
             return self.assume_with_web_identity(Path::new(file), arn, session, region, deadline).await;
         }
-        for key in ["sso_session", "sso_start_url", "credential_process"] {
+        for key in ["sso_session", "sso_start_url"] {
             if profile.get(key).is_some() {
                 return Err(unsupported(name, key));
             }
+        }
+        if let Some(command) = profile.get("credential_process") {
+            let object = aws_process::run(name, command, deadline).await?;
+            return self.session(PROCESS, &object);
         }
         if let Some(found) = self.of_container(deadline).await? {
             return Ok(found);
@@ -326,13 +332,14 @@ impl AwsIssuer {
         self.client.ask(ask, deadline).await
     }
 
-    /// Credentials as the metadata services write them.
+    /// Credentials as the metadata services and programs write them.
     fn session(&self, provider: &'static str, object: &Map<String, Value>) -> Result<Found, CloudAuthError> {
         let text = |key| object.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
         if text("Code").is_some_and(|code| code != "Success") {
             return Err(CloudAuthError::Answer { provider, problem: "it says that there are none" });
         }
-        self.found(provider, text("AccessKeyId"), text("SecretAccessKey"), text("Token"), text("Expiration"))
+        let token = text("Token").or_else(|| text("SessionToken"));
+        self.found(provider, text("AccessKeyId"), text("SecretAccessKey"), token, text("Expiration"))
     }
 
     fn found(
