@@ -169,7 +169,10 @@ impl RemoteWrite {
         }
         let generation = alike
             .map_or_else(|| self.next_generation.fetch_add(1, Ordering::Relaxed), |known| known.generation);
-        let client = match known.filter(|known| known.config.http == config.http) {
+        let connects_alike = |known: &&Settings| {
+            known.config.http == config.http && known.config.round_robin_dns == config.round_robin_dns
+        };
+        let client = match known.filter(connects_alike) {
             Some(known) => known.client.clone(),
             None => self.client(config)?,
         };
@@ -179,6 +182,7 @@ impl RemoteWrite {
     fn client(&self, config: &RemoteWriteConfig) -> Result<HttpClient, EndpointSetupError> {
         let options = ClientOptions {
             clock: Arc::clone(&self.options.clock),
+            spread_addresses: config.round_robin_dns,
             ..ClientOptions::new(
                 format!("remote_write/{}", config.name),
                 self.options.user_agent.clone(),

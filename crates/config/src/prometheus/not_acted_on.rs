@@ -72,12 +72,6 @@ const ROWS: &[Row] = &[
         "exemplars are not sent yet; set it to false",
     ),
     Row(At::RemoteWrite("send_native_histograms"), is_true, RefuseToRun, NATIVE),
-    Row(
-        At::RemoteWrite("round_robin_dns"),
-        is_true,
-        RefuseToRun,
-        "connections are not spread over a name's addresses yet; set it to false",
-    ),
     Row(At::RemoteWrite("url"), has_no_host, RefuseToRun, "the URL has no host to send to"),
     Row(
         At::RemoteWrite("failed_request_logging"),

@@ -37,7 +37,6 @@ fn what_would_change_the_data_is_refused() {
         ("protobuf_message: io.prometheus.write.v2.Request", "protobuf_message"),
         ("send_exemplars: true", "send_exemplars"),
         ("send_native_histograms: true", "send_native_histograms"),
-        ("round_robin_dns: true", "round_robin_dns"),
         ("basic_auth: {password_ref: x}", "basic_auth.password_ref"),
     ] {
         let text = format!("remote_write:\n- {{url: 'http://h', {keys}}}\n");
