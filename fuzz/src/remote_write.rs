@@ -1,0 +1,24 @@
+//! Remote write requests of both versions.
+
+use outrigger_wire::remote_write::{self, v2};
+
+/// What was decoded is encoded and decoded again to the same.
+pub(crate) fn decode(data: &[u8]) {
+    let Some((choice, message)) = crate::split_choice(data) else { return };
+    if choice & 1 == 0 {
+        let Ok(request) = remote_write::decode(message) else { return };
+        for series in &request.series {
+            let _ = series.check_labels();
+        }
+        let mut encoded = Vec::new();
+        remote_write::put_request(&request, &mut encoded);
+        let again = remote_write::decode(&encoded).expect("our own encoding");
+        assert_eq!(format!("{request:?}"), format!("{again:?}"));
+    } else {
+        let Ok(request) = v2::decode(message) else { return };
+        let mut encoded = Vec::new();
+        v2::put_request(&request, &mut encoded);
+        let again = v2::decode(&encoded).expect("our own encoding");
+        assert_eq!(format!("{request:?}"), format!("{again:?}"));
+    }
+}
