@@ -189,7 +189,11 @@ impl ScrapeEngine {
             if current.is_some_and(|current| *current.config == **config) {
                 continue;
             }
-            let client = match current.filter(|current| current.config.http == config.http) {
+            let connects_alike = |current: &&JobSettings| {
+                let known = &current.config;
+                known.http == config.http && known.disable_keepalive == config.disable_keepalive
+            };
+            let client = match current.filter(connects_alike) {
                 Some(current) => current.client.clone(),
                 None => shared.client(config)?,
             };
@@ -367,6 +371,8 @@ impl Shared {
     fn client(&self, config: &ScrapeConfig) -> Result<HttpClient, JobSetupError> {
         let options = ClientOptions {
             clock: Arc::clone(&self.clock),
+            // HTTP/2 knows no request that ends its connection.
+            offer_http2: !config.disable_keepalive,
             ..ClientOptions::for_scrapes(format!("scrape/{}", config.job_name), self.user_agent.clone())
         };
         HttpClient::new(&config.http, options, self.resolver.clone())

@@ -504,3 +504,21 @@ async fn connections_that_the_server_closed_are_replaced() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_connection_that_the_request_wants_closed_is_not_used_again() {
+    let server = TestServer::saying("ok").await;
+    let client = plain_client();
+    let url = server.url("/");
+    for _ in 0..3 {
+        let mut closing = request(&url);
+        closing.headers.insert("connection", "close".parse().unwrap());
+        let response = client.send(closing).await.unwrap();
+        assert_eq!(text(response).await, "ok");
+    }
+    assert_eq!((server.accepted(), client.stats().pooled), (3, 0));
+    assert_eq!(server.last().header("connection"), "close");
+    get_text(&client, &url).await;
+    get_text(&client, &url).await;
+    assert_eq!(server.accepted(), 4);
+}
