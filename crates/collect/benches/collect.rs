@@ -19,7 +19,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use outrigger_collect::batch::SampleSink;
-use outrigger_collect::remote_write::{RemoteWrite, RemoteWriteOptions};
+use outrigger_collect::remote_write::{QueueBounds, RemoteWrite, RemoteWriteOptions};
 use outrigger_collect::scrape::{EngineOptions, ScrapeEngine};
 use outrigger_config::prometheus::{RemoteWriteConfig, ScrapeConfig};
 use outrigger_model::clock::SystemClock;
@@ -113,11 +113,13 @@ async fn measure(targets: usize, series: usize, seconds: u64) -> Result<(), Fail
         registry: registry.clone(),
         resolver: resolver.clone(),
         user_agent: "Outrigger/bench".to_owned(),
+        directory: None,
         flush_deadline: Duration::from_secs(10),
         log_period: Duration::from_secs(60),
     };
+    let bounds = QueueBounds { memory_bytes: 1 << 30, disk_bytes: 0 };
     let config = RemoteWriteConfig::new("bench", &format!("http://{address}/write"));
-    let remote_write = Arc::new(RemoteWrite::new(&[Arc::new(config)], &Labels::empty(), 1 << 30, options)?);
+    let remote_write = Arc::new(RemoteWrite::new(&[Arc::new(config)], &Labels::empty(), bounds, options)?);
     let engine = ScrapeEngine::new(EngineOptions {
         clock,
         registry: registry.clone(),

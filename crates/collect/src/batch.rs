@@ -2,21 +2,73 @@
 
 use std::sync::Arc;
 
-use outrigger_model::sample::Sample;
+use outrigger_model::histogram::Histogram;
+use outrigger_model::sample::{Exemplar, Timestamp};
 pub use outrigger_wire::remote_write::MetricMetadata;
 
-use crate::series::Series;
+use crate::series::{SeriesId, SeriesTable};
 
 /// Everything that one scrape of one target adds: its samples, the stale markers of series that vanished and
 /// the scrape's own report (`up` and so on), all or nothing.
-#[derive(Debug, Clone)]
-pub struct ScrapeBatch {
+#[derive(Debug, Clone, Copy)]
+pub struct ScrapeBatch<'a> {
     /// `job_name` of the scrape configuration.
-    pub job: Arc<str>,
+    pub job: &'a Arc<str>,
+    /// Identity of the target, the same after a restart.
+    pub target: u64,
+    /// The series that the samples are of.
+    pub series: &'a SeriesTable,
     /// In the order of the exposition; within one series in order of time.
-    pub samples: Vec<(Arc<Series>, Sample)>,
+    pub samples: &'a [BatchSample],
+    /// Native histograms, as `samples`. A stale marker of a series that was one is a sample.
+    pub histograms: &'a [BatchHistogram],
+    /// Examples of what went into the samples, each with a time.
+    pub exemplars: &'a [BatchExemplar],
     /// Metric families that are new, changed, or were last handed over a while ago.
-    pub metadata: Vec<Arc<MetricMetadata>>,
+    pub metadata: &'a [Arc<MetricMetadata>],
+}
+
+impl ScrapeBatch<'_> {
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+            && self.histograms.is_empty()
+            && self.exemplars.is_empty()
+            && self.metadata.is_empty()
+    }
+}
+
+/// One value of one series.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchSample {
+    /// Which series of the batch's table.
+    pub series: SeriesId,
+    /// When.
+    pub timestamp: Timestamp,
+    /// What; may be the stale marker.
+    pub value: f64,
+}
+
+/// One native histogram of one series.
+#[derive(Debug, Clone)]
+pub struct BatchHistogram {
+    /// Which series of the batch's table.
+    pub series: SeriesId,
+    /// When.
+    pub timestamp: Timestamp,
+    /// What.
+    pub histogram: Box<Histogram>,
+}
+
+/// One exemplar of one series.
+#[derive(Debug, Clone)]
+pub struct BatchExemplar {
+    /// Which series of the batch's table.
+    pub series: SeriesId,
+    /// When, where the exemplar does not say so itself.
+    pub timestamp: Timestamp,
+    /// What.
+    pub exemplar: Exemplar,
 }
 
 /// Takes the batches of all targets.
@@ -25,5 +77,5 @@ pub struct ScrapeBatch {
 /// rule and counts what it drops.
 pub trait SampleSink: Send + Sync {
     /// Takes one batch. Batches of one target arrive in order of time.
-    fn append(&self, batch: ScrapeBatch);
+    fn append(&self, batch: &ScrapeBatch<'_>);
 }

@@ -1,44 +1,51 @@
-//! Remote write 1.0: every sample to every endpoint, in order, retried until it arrives or the memory for it ends.
+//! Remote write 1.0 and 2.0: every sample to every endpoint, in order, retried until it arrives or the room for it ends.
 //!
 //! [`RemoteWrite`] takes batches in ([`SampleSink`]) without ever waiting; each endpoint has its own queue, bounded in
-//! bytes, so that a slow or dead receiver delays neither scraping nor the other endpoints.
+//! bytes, so that a slow or dead receiver delays neither scraping nor the other endpoints. With a directory, what waits
+//! is on disk as well and survives the process.
 
+mod disk;
 mod encode;
 mod endpoint;
 mod metadata;
 mod metrics;
+mod protocol;
 mod queue;
 mod sender;
 mod settings;
 mod shard_planner;
 mod status;
 mod verdict;
+mod view;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use outrigger_config::prometheus::RemoteWriteConfig;
 use outrigger_model::clock::SharedClock;
-use outrigger_model::fault::Blame;
+use outrigger_model::fault::{self, Blame};
 use outrigger_model::labels::Labels;
 use outrigger_rt::http::{ClientOptions, HttpClient};
 use outrigger_rt::log_limit::LogLimit;
 use outrigger_rt::metrics::Registry;
 use outrigger_rt::resolver::Resolver;
+use outrigger_storage::queue::Record;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{SampleSink, ScrapeBatch};
+use disk::Disk;
 use endpoint::Endpoint;
 use metadata::MetadataStore;
 use settings::Settings;
 
 pub use metrics::DropReason;
-pub use settings::EndpointSetupError;
+pub use settings::{EndpointSetupError, QueueBounds};
 pub use status::EndpointStatus;
 
 /// What [`RemoteWrite`] needs besides its configuration.
@@ -52,6 +59,9 @@ pub struct RemoteWriteOptions {
     pub resolver: Resolver,
     /// `User-Agent`, for example `Outrigger/0.1.0`.
     pub user_agent: String,
+    /// Where the disk queues are; `None` keeps everything in memory. A queue that cannot be opened is reported, and its
+    /// endpoint goes on in memory.
+    pub directory: Option<PathBuf>,
     /// How long an endpoint that is stopped or no longer configured goes on sending what it has.
     pub flush_deadline: Duration,
     /// At most one log line about the same trouble of one endpoint in this time.
@@ -66,6 +76,8 @@ pub struct RemoteWrite {
     applying: Mutex<()>,
     next_slot: AtomicU32,
     next_generation: AtomicU32,
+    /// Open disk queues with the URL they were opened for.
+    directories: Mutex<Vec<(String, PathBuf)>>,
 }
 
 #[derive(Default)]
@@ -80,14 +92,14 @@ struct Shared {
 
 impl RemoteWrite {
     /// Endpoints for `configs`; nothing is sent until [`RemoteWrite::run`]. `external_labels` are added to every
-    /// series where absent; `queue_bytes` bounds the memory of each endpoint.
+    /// series where absent; `bounds` are those of each endpoint.
     ///
     /// # Errors
     /// The first endpoint that cannot be set up.
     pub fn new(
         configs: &[Arc<RemoteWriteConfig>],
         external_labels: &Labels,
-        queue_bytes: u64,
+        bounds: QueueBounds,
         options: RemoteWriteOptions,
     ) -> Result<Self, EndpointSetupError> {
         let shared = Arc::new(Shared::default());
@@ -103,8 +115,10 @@ impl RemoteWrite {
             applying: Mutex::new(()),
             next_slot: AtomicU32::new(1),
             next_generation: AtomicU32::new(1),
+            directories: Mutex::default(),
         };
-        remote_write.apply_config(configs, external_labels, queue_bytes)?;
+        remote_write.apply_config(configs, external_labels, bounds)?;
+        remote_write.report_orphans();
         Ok(remote_write)
     }
 
@@ -118,7 +132,7 @@ impl RemoteWrite {
         &self,
         configs: &[Arc<RemoteWriteConfig>],
         external_labels: &Labels,
-        queue_bytes: u64,
+        bounds: QueueBounds,
     ) -> Result<(), EndpointSetupError> {
         let _applying = self.applying.lock();
         let current = self.shared.endpoints.read().clone();
@@ -128,7 +142,7 @@ impl RemoteWrite {
             .zip(&pairs)
             .map(|(config, pair)| {
                 let known = pair.map(|at| current[at].settings());
-                self.settings(config, external_labels, queue_bytes, known.as_deref())
+                self.settings(config, external_labels, bounds, known.as_deref())
             })
             .collect::<Result<Vec<_>, _>>()?;
 
@@ -160,11 +174,11 @@ impl RemoteWrite {
         &self,
         config: &Arc<RemoteWriteConfig>,
         external_labels: &Labels,
-        queue_bytes: u64,
+        bounds: QueueBounds,
         known: Option<&Settings>,
     ) -> Result<Option<Settings>, EndpointSetupError> {
         let alike = known.filter(|known| known.encodes_like(config, external_labels));
-        if alike.is_some_and(|known| known.config == *config && known.queue_bytes == queue_bytes) {
+        if alike.is_some_and(|known| known.config == *config && known.bounds() == bounds) {
             return Ok(None);
         }
         let generation = alike
@@ -176,7 +190,7 @@ impl RemoteWrite {
             Some(known) => known.client.clone(),
             None => self.client(config)?,
         };
-        Settings::new(Arc::clone(config), external_labels.clone(), queue_bytes, client, generation).map(Some)
+        Settings::new(Arc::clone(config), external_labels.clone(), bounds, client, generation).map(Some)
     }
 
     fn client(&self, config: &RemoteWriteConfig) -> Result<HttpClient, EndpointSetupError> {
@@ -196,9 +210,46 @@ impl RemoteWrite {
     fn add(&self, settings: Settings) -> Arc<Endpoint> {
         let slot = self.next_slot.fetch_add(1, Ordering::Relaxed);
         let log_limit = LogLimit::new(self.options.log_period);
-        let endpoint = Arc::new(Endpoint::new(slot, settings, Arc::clone(&self.options.clock), log_limit));
+        let disk = self.open_disk(&settings);
+        let clock = Arc::clone(&self.options.clock);
+        let endpoint = Arc::new(Endpoint::new(slot, settings, disk, clock, log_limit));
         self.shared.fresh.lock().push(Arc::clone(&endpoint));
         endpoint
+    }
+
+    /// The disk queue of a new endpoint.
+    fn open_disk(&self, settings: &Settings) -> Option<(Disk, Vec<Record>)> {
+        let root = self.options.directory.as_ref()?;
+        let url = &settings.config.url;
+        let mut used = self.directories.lock();
+        let twin = used.iter().filter(|(of, _)| of == url).count();
+        let directory = disk::directory(root, url, twin);
+        match Disk::open(&directory, settings.disk_bytes) {
+            Ok(opened) => {
+                used.push((url.clone(), directory));
+                Some(opened)
+            }
+            Err(error) => {
+                tracing::error!(
+                    endpoint = settings.config.name,
+                    error = %fault::chain(&error),
+                    "the disk queue cannot be opened: what waits for this endpoint is in memory only",
+                );
+                None
+            }
+        }
+    }
+
+    /// Says which directories hold samples that no endpoint sends.
+    fn report_orphans(&self) {
+        let Some(root) = &self.options.directory else { return };
+        let used: Vec<PathBuf> = self.directories.lock().iter().map(|(_, path)| path.clone()).collect();
+        for orphan in disk::orphans(root, &used) {
+            tracing::warn!(
+                directory = %orphan.display(),
+                "a disk queue belongs to no configured endpoint: configure its URL again to send it, or delete it",
+            );
+        }
     }
 
     /// Sends until `stop` is cancelled, then goes on for at most the flush deadline to empty the queues.
@@ -227,13 +278,13 @@ impl RemoteWrite {
 }
 
 impl SampleSink for RemoteWrite {
-    fn append(&self, batch: ScrapeBatch) {
+    fn append(&self, batch: &ScrapeBatch<'_>) {
         let endpoints = self.shared.endpoints.read();
         for endpoint in endpoints.iter() {
-            endpoint.append(&batch);
+            endpoint.append(batch);
         }
         drop(endpoints);
-        let left_out = self.shared.metadata.update(&batch.metadata, self.options.clock.now());
+        let left_out = self.shared.metadata.update(batch.metadata, self.options.clock.now());
         if left_out > 0 {
             tracing::debug!(job = %batch.job, families = left_out, "too many metric families, metadata is not sent");
         }

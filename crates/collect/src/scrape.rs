@@ -1,5 +1,6 @@
 //! The scrape engine: Prometheus' scrape semantics for many thousands of targets.
 
+mod bits;
 mod body;
 mod cache;
 mod content_type;
@@ -10,6 +11,7 @@ mod fetch;
 mod headers;
 mod ingest;
 mod job;
+mod layout;
 pub(crate) mod metadata;
 mod metrics;
 mod pending_stale;

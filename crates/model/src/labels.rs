@@ -266,7 +266,7 @@ impl LabelsBuilder {
     }
 
     /// Pairs in order of name.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
         self.pairs.iter().map(|pair| (&self.text[pair.name.range()], &self.text[pair.value.range()]))
     }
 

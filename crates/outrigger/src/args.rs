@@ -53,6 +53,10 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) web: WebArgs,
 
+    /// Where samples wait on disk for receivers that are slow or away; made if it is missing. Empty keeps them in memory.
+    #[arg(long, alias = "storage.agent.path", default_value = "outrigger-data", value_name = "DIRECTORY")]
+    pub(crate) data_dir: PathBuf,
+
     /// How long a shutdown may take to deliver the samples that wait for their receivers, in seconds.
     #[arg(long, default_value_t = 20, value_name = "SECONDS")]
     pub(crate) shutdown_grace: u64,

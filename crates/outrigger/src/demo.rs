@@ -44,7 +44,7 @@ pub(crate) fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         let loaded = load_config(&path, false)?;
         refuse_or_warn(&loaded)?;
         let outrigger =
-            build(path.clone(), loaded.config, ServerConfig::new(args.listen), GRACE).await?.spawn()?;
+            build(path.clone(), loaded.config, ServerConfig::new(args.listen), None, GRACE).await?.spawn()?;
         let Simulation { server, endpoints, receiver, population } = simulation;
         let churn = tokio::spawn(churn::run(population, args.churn, Arc::new(SystemClock)));
         let page = format!("http://{}/", outrigger.address());

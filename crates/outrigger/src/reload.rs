@@ -96,7 +96,7 @@ impl Reloader {
             .apply_config(
                 &config.remote_write,
                 &config.global.external_labels,
-                limits.remote_write_queue_bytes,
+                crate::run::queue_bounds(limits),
             )
             .map_err(|error| fault::chain(&error))?;
         self.discovery.apply(config).map_err(|errors| describe(&errors))?;

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use outrigger_collect::remote_write::{RemoteWrite, RemoteWriteOptions};
+use outrigger_collect::remote_write::{QueueBounds, RemoteWrite, RemoteWriteOptions};
 use outrigger_collect::scrape::{EngineOptions, ScrapeEngine};
 use outrigger_config::error::{Notice, Severity};
-use outrigger_config::prometheus::{Config, Loaded};
+use outrigger_config::prometheus::{Config, Limits, Loaded};
 use outrigger_control::{Discovery, DiscoveryOptions, TargetSink};
 use outrigger_model::clock::{SharedClock, SystemClock};
 use outrigger_model::http::PemSource;
@@ -71,9 +71,19 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     crate::process::runtime()?.block_on(async {
         let signals = Signals::new().context("could not install signal handlers")?;
         let server = server_config(args.listen, &args.web)?;
-        let outrigger = build(args.config.clone(), loaded.config, server, grace).await?;
+        let outrigger = build(args.config.clone(), loaded.config, server, data_dir(args), grace).await?;
         outrigger.spawn()?.until_shutdown(signals).await
     })
+}
+
+/// Where state is kept; `None` in memory only.
+fn data_dir(args: &RunArgs) -> Option<PathBuf> {
+    (!args.data_dir.as_os_str().is_empty()).then(|| args.data_dir.clone())
+}
+
+/// What may wait for each remote-write endpoint.
+pub(crate) fn queue_bounds(limits: Limits) -> QueueBounds {
+    QueueBounds { memory_bytes: limits.remote_write_queue_bytes, disk_bytes: limits.remote_write_disk_bytes }
 }
 
 /// The web server's settings; an address that other machines reach needs client certificates or an explicit word.
@@ -117,6 +127,7 @@ pub(crate) async fn build(
     config_path: PathBuf,
     config: Config,
     server: ServerConfig,
+    data_dir: Option<PathBuf>,
     grace: Duration,
 ) -> anyhow::Result<Outrigger> {
     let clock: SharedClock = Arc::new(SystemClock);
@@ -127,12 +138,13 @@ pub(crate) async fn build(
     let remote_write = Arc::new(RemoteWrite::new(
         &config.remote_write,
         &config.global.external_labels,
-        config.outrigger.limits.remote_write_queue_bytes,
+        queue_bounds(config.outrigger.limits),
         RemoteWriteOptions {
             clock: clock.clone(),
             registry: registry.clone(),
             resolver: resolver.clone(),
             user_agent: USER_AGENT.to_owned(),
+            directory: data_dir.map(|directory| directory.join("remote-write")),
             flush_deadline: grace.saturating_sub(SCRAPE_DRAIN).max(Duration::from_secs(1)),
             log_period: LOG_PERIOD,
         },

@@ -52,8 +52,20 @@ pub fn put_series(labels: &Labels, samples: &[Sample], into: &mut Vec<u8>) {
 
 /// Appends the labels of a series in the form that [`put_encoded_series`] takes.
 pub fn put_labels(labels: &Labels, into: &mut Vec<u8>) {
-    let mut series = Writer::new(into);
-    labels.iter().for_each(|(name, value)| put_label(name, value, &mut series));
+    labels.iter().for_each(|(name, value)| put_label_fields(name, value, into));
+}
+
+/// Appends one label in the form that [`put_encoded_series`] takes.
+#[inline]
+pub fn put_label_fields(name: &str, value: &str, into: &mut Vec<u8>) {
+    let text = |text: &str| 1 + varint_len(text.len() as u64) + text.len();
+    put_varint(tag(LABELS), into);
+    put_varint((text(name) + text(value)) as u64, into);
+    for (field, text) in [(1, name), (2, value)] {
+        put_varint(tag(field), into);
+        put_varint(text.len() as u64, into);
+        into.extend_from_slice(text.as_bytes());
+    }
 }
 
 /// Appends a series with one sample, given its labels from [`put_labels`].

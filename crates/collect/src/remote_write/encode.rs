@@ -1,108 +1,323 @@
 //! Requests as they go over the wire, and taking them apart again.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 
 use bytes::Bytes;
-use outrigger_model::labels::Labels;
-use outrigger_model::sample::Timestamp;
-use outrigger_wire::protobuf::{ProtobufError, Reader, Writer};
-use outrigger_wire::remote_write;
+use outrigger_model::histogram::Histogram;
+use outrigger_model::labels::METRIC_NAME;
+use outrigger_model::sample::{Exemplar, Sample, Timestamp};
+use outrigger_wire::exposition::MetricType;
+use outrigger_wire::protobuf::{ProtobufError, put_varint};
+use outrigger_wire::remote_write::v2::{self, RequestBuilder, Value};
+use outrigger_wire::remote_write::{self, MetricMetadata, WriteRequest};
 
-/// Fields of `WriteRequest`, `TimeSeries` and `Sample`.
-const REQUEST_TIMESERIES: u32 = 1;
-const TIMESERIES_SAMPLES: u32 = 2;
-const SAMPLE_TIMESTAMP: u32 = 2;
+use super::protocol::{Compression, Message, Protocol};
+use crate::batch::{BatchExemplar, MetricMetadata as FamilyMetadata};
+use crate::series::{SeriesId, SeriesTable};
 
-/// The labels of a series, to be copied before each of its samples.
-pub(crate) fn encode_labels(labels: &Labels) -> Arc<[u8]> {
-    let mut bytes = Vec::with_capacity(256);
-    remote_write::put_labels(labels, &mut bytes);
-    bytes.into()
+/// zstd's fastest ordinary level: slower ones gain little on what is mostly numbers.
+const ZSTD_LEVEL: i32 = 1;
+
+/// A request that is larger than this was not made here.
+const MAX_REQUEST_BYTES: usize = 1 << 30;
+
+/// A request that cannot be compressed: a bug, or no memory.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CompressError {
+    #[error("compress a batch with snappy")]
+    Snappy(#[from] snap::Error),
+    #[error("compress a batch with zstd")]
+    Zstd(#[from] std::io::Error),
 }
 
-/// A request in snappy's block format.
-pub(crate) fn compress(encoder: &mut snap::raw::Encoder, request: &[u8]) -> Result<Bytes, snap::Error> {
-    Ok(encoder.compress_vec(request)?.into())
+/// Compresses requests; keeps its tables between them.
+pub(crate) struct Compressor {
+    snappy: snap::raw::Encoder,
+    zstd: Option<zstd::bulk::Compressor<'static>>,
 }
 
-/// A request that was [`compress`]ed here and cannot be taken apart again: a bug.
+impl Compressor {
+    pub(crate) fn new() -> Self {
+        Self { snappy: snap::raw::Encoder::new(), zstd: None }
+    }
+
+    pub(crate) fn compress(
+        &mut self,
+        compression: Compression,
+        request: &[u8],
+    ) -> Result<Bytes, CompressError> {
+        let compressed = match compression {
+            Compression::Snappy => self.snappy.compress_vec(request)?,
+            Compression::Zstd => {
+                let zstd = match &mut self.zstd {
+                    Some(zstd) => zstd,
+                    none => none.insert(zstd::bulk::Compressor::new(ZSTD_LEVEL)?),
+                };
+                zstd.compress(request)?
+            }
+        };
+        Ok(compressed.into())
+    }
+}
+
+/// A request that cannot be taken apart again: a bug, or a record of the disk queue that was made by something else.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReopenError {
-    #[error("decompress a batch")]
+    #[error("decompress a batch with snappy")]
     Snappy(#[from] snap::Error),
+    #[error("decompress a batch with zstd")]
+    Zstd(#[source] std::io::Error),
     #[error("read a batch")]
-    Protobuf(#[from] ProtobufError),
+    V1(#[from] ProtobufError),
+    #[error("read a batch")]
+    V2(#[from] v2::DecodeError),
 }
 
-/// The samples of a request that was [`compress`]ed: each `TimeSeries` with the time of its sample.
-pub(crate) struct Reopened {
-    request: Vec<u8>,
+/// The content of a compressed request.
+pub(crate) fn reopen(protocol: Protocol, body: &[u8]) -> Result<WriteRequest, ReopenError> {
+    let request = match protocol.compression {
+        Compression::Snappy => snap::raw::Decoder::new().decompress_vec(body)?,
+        Compression::Zstd => {
+            let length = zstd::bulk::Decompressor::upper_bound(body).unwrap_or(MAX_REQUEST_BYTES);
+            zstd::bulk::decompress(body, length.min(MAX_REQUEST_BYTES)).map_err(ReopenError::Zstd)?
+        }
+    };
+    Ok(match protocol.message {
+        Message::V1 => remote_write::decode(&request)?,
+        Message::V2 => v2::decode(&request)?,
+    })
 }
 
-impl Reopened {
-    pub(crate) fn open(body: &[u8]) -> Result<Self, ReopenError> {
-        Ok(Self { request: snap::raw::Decoder::new().decompress_vec(body)? })
+/// A request with this content, compressed.
+pub(crate) fn close(protocol: Protocol, request: &WriteRequest) -> Result<Bytes, CompressError> {
+    let mut message = Vec::new();
+    match protocol.message {
+        Message::V1 => remote_write::put_request(request, &mut message),
+        Message::V2 => v2::put_request(request, &mut message),
+    }
+    Compressor::new().compress(protocol.compression, &message)
+}
+
+/// A request that is growing.
+pub(crate) enum Growing {
+    V1(Vec<u8>),
+    V2(Box<RequestBuilder>),
+}
+
+impl Growing {
+    pub(crate) fn new(message: Message) -> Self {
+        match message {
+            Message::V1 => Growing::V1(Vec::new()),
+            Message::V2 => Growing::V2(Box::default()),
+        }
     }
 
-    /// Calls `each` with every `TimeSeries` message and the time of its sample.
-    pub(crate) fn for_each(&self, mut each: impl FnMut(&[u8], Timestamp)) -> Result<(), ReopenError> {
-        let mut reader = Reader::new(&self.request);
-        while let Some((field, value)) = reader.next_field()? {
-            if field == REQUEST_TIMESERIES {
-                let series = value.bytes(field)?;
-                each(series, sample_time(series)?);
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Growing::V1(request) => request.len(),
+            Growing::V2(builder) => builder.len(),
+        }
+    }
+
+    /// The message.
+    pub(crate) fn finish(
+        &mut self,
+        compressor: &mut Compressor,
+        compression: Compression,
+    ) -> Result<Bytes, CompressError> {
+        match self {
+            Growing::V1(request) => compressor.compress(compression, request),
+            Growing::V2(builder) => {
+                let mut message = Vec::new();
+                builder.write(&mut message);
+                compressor.compress(compression, &message)
             }
         }
-        Ok(())
+    }
+
+    /// Starts over with this message.
+    pub(crate) fn reset(&mut self, message: Message) {
+        match (self, message) {
+            (Growing::V1(request), Message::V1) => request.clear(),
+            (Growing::V2(builder), Message::V2) => builder.clear(),
+            (growing, message) => *growing = Growing::new(message),
+        }
     }
 }
 
-/// Appends a `TimeSeries` message, as [`Reopened::for_each`] hands it out, to a request.
-pub(crate) fn push_series(request: &mut Vec<u8>, series: &[u8]) {
-    Writer::new(request).bytes(REQUEST_TIMESERIES, series);
+/// What series of one table have, on their way to one endpoint.
+pub(crate) struct Section<'a> {
+    pub(crate) table: &'a SeriesTable,
+    /// Exemplars by series.
+    exemplars: HashMap<SeriesId, Vec<(Timestamp, &'a Exemplar)>>,
+    /// What is said about families, by name, when it is due.
+    metadata: HashMap<&'a str, &'a MetricMetadata>,
 }
 
-/// A timestamp of zero is not written.
-fn sample_time(series: &[u8]) -> Result<Timestamp, ReopenError> {
-    let mut reader = Reader::new(series);
-    while let Some((field, value)) = reader.next_field()? {
-        if field == TIMESERIES_SAMPLES {
-            let mut sample = Reader::new(value.bytes(field)?);
-            while let Some((field, value)) = sample.next_field()? {
-                if field == SAMPLE_TIMESTAMP {
-                    return Ok(Timestamp::from_millis(value.int64(field)?));
+impl<'a> Section<'a> {
+    pub(crate) fn new(table: &'a SeriesTable) -> Self {
+        Self { table, exemplars: HashMap::new(), metadata: HashMap::new() }
+    }
+
+    /// With these exemplars, whose series `resolve` finds in the table.
+    pub(crate) fn with_exemplars(
+        mut self,
+        exemplars: &'a [BatchExemplar],
+        resolve: impl Fn(SeriesId) -> Option<SeriesId>,
+    ) -> Self {
+        for exemplar in exemplars {
+            if let Some(series) = resolve(exemplar.series) {
+                let of_series = self.exemplars.entry(series).or_default();
+                of_series.push((exemplar.timestamp, &exemplar.exemplar));
+            }
+        }
+        self
+    }
+
+    /// With what is said about families now.
+    pub(crate) fn with_metadata(mut self, metadata: &'a [std::sync::Arc<FamilyMetadata>]) -> Self {
+        self.metadata = metadata.iter().map(|family| (&*family.family, &**family)).collect();
+        self
+    }
+
+    /// What is said about a metric: about the family of its name, or of its name without what the family's type adds
+    /// (Prometheus `isSeriesPartOfFamily`).
+    fn metadata_of(&self, metric: &str) -> Option<&'a MetricMetadata> {
+        if let Some(family) = self.metadata.get(metric) {
+            return Some(family);
+        }
+        const SUFFIXES: [(&str, &[MetricType]); 8] = [
+            ("_total", &[MetricType::Counter]),
+            ("_bucket", &[MetricType::Histogram, MetricType::GaugeHistogram]),
+            ("_sum", &[MetricType::Histogram, MetricType::Summary]),
+            ("_count", &[MetricType::Histogram, MetricType::Summary]),
+            ("_gcount", &[MetricType::GaugeHistogram]),
+            ("_gsum", &[MetricType::GaugeHistogram]),
+            ("_info", &[MetricType::Info]),
+            ("_created", &[MetricType::Counter, MetricType::Histogram, MetricType::Summary]),
+        ];
+        SUFFIXES.iter().find_map(|(suffix, types)| {
+            let family = self.metadata.get(metric.strip_suffix(suffix)?)?;
+            types.contains(&family.metric_type).then_some(*family)
+        })
+    }
+}
+
+/// Translates the series of a section into those of a growing request. Good for one request.
+pub(crate) struct Translation {
+    /// The references of each pair of the table: bytes and how many of them.
+    pairs: Vec<([u8; 10], u8)>,
+    /// Metadata by pair of a metric name.
+    metadata: HashMap<u32, Vec<u8>>,
+    labels: Vec<u8>,
+}
+
+impl Translation {
+    pub(crate) fn new() -> Self {
+        Self { pairs: Vec::new(), metadata: HashMap::new(), labels: Vec::with_capacity(64) }
+    }
+
+    /// For another section or request.
+    pub(crate) fn reset(&mut self, section: &Section<'_>) {
+        self.pairs.clear();
+        self.pairs.resize(section.table.pair_count(), ([0; 10], 0));
+        self.metadata.clear();
+    }
+
+    /// Appends what one series has.
+    pub(crate) fn put(
+        &mut self,
+        section: &Section<'_>,
+        series: SeriesId,
+        value: Value<'_>,
+        request: &mut Growing,
+    ) {
+        self.labels.clear();
+        match request {
+            Growing::V1(request) => {
+                for (name, label) in section.table.labels(series) {
+                    remote_write::put_label_fields(name, label, &mut self.labels);
+                }
+                match value {
+                    Value::Sample(sample) => {
+                        remote_write::put_encoded_series(&self.labels, sample, request);
+                    }
+                    Value::Histogram(timestamp, histogram) => {
+                        remote_write::put_encoded_histogram(&self.labels, timestamp, histogram, request);
+                    }
+                }
+                for (timestamp, exemplar) in section.exemplars.get(&series).into_iter().flatten() {
+                    remote_write::put_encoded_exemplar(&self.labels, *timestamp, exemplar, request);
+                }
+            }
+            Growing::V2(builder) => {
+                self.put_references(section, series, builder);
+                let known = match section.metadata.is_empty() {
+                    true => None,
+                    false => Some(self.metadata_of(section, series, builder)),
+                };
+                let metadata = known.and_then(|key| self.metadata.get(&key)).map_or(&[][..], |known| known);
+                let exemplars = match section.exemplars.is_empty() {
+                    true => None,
+                    false => section.exemplars.get(&series),
+                };
+                match (value, exemplars) {
+                    (Value::Sample(sample), None) => builder.put_sample(&self.labels, sample, metadata),
+                    (value, exemplars) => {
+                        let exemplars = exemplars.map_or(&[][..], |exemplars| exemplars);
+                        builder.put_series(&self.labels, Some(&value), exemplars, metadata);
+                    }
                 }
             }
         }
     }
-    Ok(Timestamp::default())
+
+    #[inline]
+    fn put_references(&mut self, section: &Section<'_>, series: SeriesId, builder: &mut RequestBuilder) {
+        for pair in section.table.pairs(series) {
+            let (bytes, length) = &mut self.pairs[pair.0 as usize];
+            if *length == 0 {
+                let (name, value) = section.table.pair(pair);
+                let mut references = Vec::with_capacity(10);
+                put_varint(u64::from(builder.symbol(name)), &mut references);
+                put_varint(u64::from(builder.symbol(value)), &mut references);
+                bytes[..references.len()].copy_from_slice(&references);
+                *length = references.len() as u8;
+            }
+            self.labels.extend_from_slice(&bytes[..usize::from(*length)]);
+        }
+    }
+
+    /// Makes sure that what is said about the series is encoded; returns where.
+    fn metadata_of(&mut self, section: &Section<'_>, series: SeriesId, builder: &mut RequestBuilder) -> u32 {
+        let name = section.table.pairs(series).find(|pair| section.table.pair(*pair).0 == METRIC_NAME);
+        let key = name.map_or(u32::MAX, |pair| pair.0);
+        self.metadata.entry(key).or_insert_with(|| {
+            let mut encoded = Vec::new();
+            let known = name.and_then(|pair| section.metadata_of(section.table.pair(pair).1));
+            if let Some(known) = known {
+                builder.put_metadata(known, &mut encoded);
+            }
+            encoded
+        });
+        key
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use outrigger_model::sample::Sample;
-
-    use super::*;
-
-    #[test]
-    fn a_request_can_be_taken_apart_again() {
-        let labels = encode_labels(&Labels::from_pairs([("__name__", "up")]));
-        let mut request = Vec::new();
-        for millis in [-5, 0, 7, 1_700_000_000_000] {
-            let sample = Sample { timestamp: Timestamp::from_millis(millis), value: 0.0 };
-            remote_write::put_encoded_series(&labels, sample, &mut request);
-        }
-        let body = compress(&mut snap::raw::Encoder::new(), &request).unwrap();
-        let mut again = Vec::new();
-        let mut times = Vec::new();
-        Reopened::open(&body)
-            .unwrap()
-            .for_each(|series, time| {
-                push_series(&mut again, series);
-                times.push(time.millis());
-            })
-            .unwrap();
-        assert_eq!(again, request);
-        assert_eq!(times, [-5, 0, 7, 1_700_000_000_000]);
+/// The time of a value.
+pub(crate) fn time_of(value: &Value<'_>) -> Timestamp {
+    match value {
+        Value::Sample(sample) => sample.timestamp,
+        Value::Histogram(timestamp, _) => *timestamp,
     }
+}
+
+/// What a series has at one time, from its parts.
+pub(crate) fn sample(timestamp: Timestamp, value: f64) -> Value<'static> {
+    Value::Sample(Sample { timestamp, value })
+}
+
+/// A native histogram of a series at one time.
+pub(crate) fn histogram(timestamp: Timestamp, histogram: &Histogram) -> Value<'_> {
+    Value::Histogram(timestamp, histogram)
 }

@@ -5,28 +5,33 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use outrigger_model::clock::SharedClock;
+use outrigger_model::fault;
 use outrigger_model::sample::Timestamp;
 use outrigger_rt::log_limit::LogLimit;
+use outrigger_storage::queue::Record;
 use outrigger_wire::remote_write;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::encode;
+use super::disk::{self, Disk};
+use super::encode::{self, Compressor, Section};
 use super::metadata::MetadataStore;
 use super::metrics::{DropReason, EndpointStats};
-use super::queue::{Outgoing, Queue, ShardSet};
+use super::protocol::{Message, Protocol};
+use super::queue::{Queue, ShardSet, Spread, Unwritten};
 use super::sender::{self, Fate};
 use super::settings::Settings;
 use super::shard_planner::{self, Observation, ShardPlanner};
 use super::status::EndpointStatus;
+use super::view::View;
 use crate::batch::{MetricMetadata, ScrapeBatch};
-use crate::series::MemoKey;
+use crate::series::{SeriesId, SeriesTable};
 
 /// An endpoint and its queue. Settings can be replaced while it runs; what waits is then sent with the new ones.
 pub(crate) struct Endpoint {
-    /// Whose memos in [`crate::series::Series`] are its own.
+    /// Whose memos in [`crate::series::SeriesTable`] are its own.
     slot: u32,
     clock: SharedClock,
     settings: watch::Sender<Arc<Settings>>,
@@ -42,12 +47,23 @@ pub(crate) struct Endpoint {
 /// How an endpoint's work ended a phase.
 enum Turn {
     Reshard(usize),
+    /// An older set is empty.
+    Emptied,
     Stop,
 }
 
 impl Endpoint {
-    pub(crate) fn new(slot: u32, settings: Settings, clock: SharedClock, log_limit: LogLimit) -> Self {
-        let queue = Queue::new(settings.queue_limits(), settings.config.queue.min_shards);
+    /// An endpoint that begins with what `disk` has kept.
+    pub(crate) fn new(
+        slot: u32,
+        settings: Settings,
+        disk: Option<(Disk, Vec<Record>)>,
+        clock: SharedClock,
+        log_limit: LogLimit,
+    ) -> Self {
+        let (disk, kept) = disk.map_or((None, Vec::new()), |(disk, kept)| (Some(disk), kept));
+        let shards = settings.config.queue.min_shards;
+        let queue = Queue::new(settings.queue_limits(), shards, settings.negotiation(), disk, kept);
         Self {
             slot,
             clock,
@@ -71,6 +87,19 @@ impl Endpoint {
     /// Replaces the settings; requests that wait for their next attempt make it at once.
     pub(crate) fn set(&self, settings: Settings) {
         self.queue.set_limits(settings.queue_limits());
+        let known = self.settings();
+        if known.config.protobuf_message != settings.config.protobuf_message
+            || known.config.url != settings.config.url
+        {
+            self.queue.set_negotiation(settings.negotiation());
+        }
+        if let Some(disk) = self.queue.disk()
+            && known.disk_bytes != settings.disk_bytes
+        {
+            let evicted = disk.set_max_bytes(settings.disk_bytes);
+            let lost = evicted.iter().map(|record| self.queue.forget_evicted(record.id)).sum();
+            self.stats.drop_samples(DropReason::QueueFull, lost);
+        }
         self.settings.send_replace(Arc::new(settings));
     }
 
@@ -114,30 +143,65 @@ impl Endpoint {
     }
 
     /// Takes the samples of one scrape in. Bounded work, no waiting.
-    pub(crate) fn append(&self, batch: &ScrapeBatch) {
+    pub(crate) fn append(&self, batch: &ScrapeBatch<'_>) {
         let settings = self.settings();
-        let key = MemoKey { owner: self.slot, generation: settings.generation };
-        let mut outgoing = Vec::with_capacity(batch.samples.len());
-        for (series, sample) in &batch.samples {
-            if let Some(labels) = series.memo(key, |labels| settings.encode(labels)) {
-                outgoing.push(Outgoing { series_hash: series.hash(), labels, sample: *sample });
+        batch.series.with_memo(self.slot, |view: &mut View| {
+            let spread = view.spread(batch);
+            if settings.changes_nothing() {
+                self.append_under(batch, &settings, batch.series, spread, Some);
+            } else {
+                view.prepare(batch, &settings);
+                self.append_under(batch, &settings, view.table(), spread, |series| view.resolve(series));
             }
+        });
+    }
+
+    /// Takes in what `resolve` finds in `table`.
+    fn append_under(
+        &self,
+        batch: &ScrapeBatch<'_>,
+        settings: &Settings,
+        table: &SeriesTable,
+        spread: Spread,
+        resolve: impl Fn(SeriesId) -> Option<SeriesId> + Copy,
+    ) {
+        let config = &settings.config;
+        let mut section = Section::new(table);
+        if config.send_exemplars && !batch.exemplars.is_empty() {
+            self.stats.exemplars_in.fetch_add(batch.exemplars.len() as u64, Ordering::Relaxed);
+            section = section.with_exemplars(batch.exemplars, resolve);
         }
-        let filtered = batch.samples.len() - outgoing.len();
-        self.stats.samples_filtered.fetch_add(filtered as u64, Ordering::Relaxed);
-        self.stats.samples_in.fetch_add(outgoing.len() as u64, Ordering::Relaxed);
-        let lost = self.queue.push(&outgoing, Instant::now());
-        if lost > 0 {
-            self.stats.drop_samples(DropReason::QueueFull, lost);
-            if let Some(suppressed) = self.log_limit.permit("queue_full") {
-                tracing::warn!(
-                    endpoint = settings.config.name,
-                    samples = lost,
-                    limit_bytes = settings.queue_bytes,
-                    suppressed,
-                    "remote write queue is full, oldest samples are dropped",
-                );
-            }
+        if config.metadata.send {
+            section = section.with_metadata(batch.metadata);
+        }
+        let histograms = if config.send_native_histograms { batch.histograms } else { &[] };
+        let samples = batch.samples.iter().filter_map(move |sample| {
+            Some((resolve(sample.series)?, encode::sample(sample.timestamp, sample.value)))
+        });
+        let histograms = histograms.iter().filter_map(move |sample| {
+            Some((resolve(sample.series)?, encode::histogram(sample.timestamp, &sample.histogram)))
+        });
+        let (added, lost) = self.queue.push(&section, spread, samples.chain(histograms), Instant::now());
+        let filtered = (batch.samples.len() + batch.histograms.len()) as u64 - added;
+        self.stats.samples_filtered.fetch_add(filtered, Ordering::Relaxed);
+        self.stats.samples_in.fetch_add(added, Ordering::Relaxed);
+        self.note_lost(lost, settings);
+    }
+
+    fn note_lost(&self, lost: u64, settings: &Settings) {
+        if lost == 0 {
+            return;
+        }
+        self.stats.drop_samples(DropReason::QueueFull, lost);
+        if let Some(suppressed) = self.log_limit.permit("queue_full") {
+            tracing::warn!(
+                endpoint = settings.config.name,
+                samples = lost,
+                limit_bytes = settings.queue_bytes,
+                limit_disk_bytes = settings.disk_bytes,
+                suppressed,
+                "remote write queue is full, oldest samples are dropped",
+            );
         }
     }
 
@@ -180,13 +244,32 @@ impl Endpoint {
         stop: CancellationToken,
         flush: Duration,
     ) {
-        let mut metadata_task = JoinSet::new();
-        metadata_task.spawn(Arc::clone(&self).send_metadata(metadata));
+        let mut beside = JoinSet::new();
+        beside.spawn(Arc::clone(&self).send_metadata(metadata));
+        if self.queue.disk().is_some() {
+            beside.spawn(Arc::clone(&self).write_to_disk());
+            beside.spawn(Arc::clone(&self).sync_disk());
+        }
+        self.send(&stop, flush).await;
+        beside.shutdown().await;
+        self.leave().await;
+    }
+
+    /// Works on one set of shards after the other: those of an earlier run or number of shards first.
+    async fn send(self: &Arc<Self>, stop: &CancellationToken, flush: Duration) {
         let mut planner = ShardPlanner::default();
-        let mut set = self.queue.current();
         loop {
+            let set = self.queue.first();
             let mut workers = self.start_workers(&set);
-            match self.work(&mut planner, &mut workers, &set, &stop).await {
+            let turn = match Arc::ptr_eq(&set, &self.queue.current()) {
+                true => self.work(&mut planner, &mut workers, &set, stop).await,
+                // The newer shards wait until the older ones are empty: a series must not overtake itself.
+                false => tokio::select! {
+                    () = all_done(&mut workers) => Turn::Emptied,
+                    () = self.stopping(stop) => Turn::Stop,
+                },
+            };
+            match turn {
                 Turn::Reshard(shards) => {
                     tracing::info!(
                         endpoint = self.name(),
@@ -194,20 +277,18 @@ impl Endpoint {
                         to = shards,
                         "change the number of shards"
                     );
-                    let fresh = self.queue.reshard(shards);
-                    // The new shards wait until the old ones are empty: a series must not overtake itself.
-                    tokio::select! {
-                        () = all_done(&mut workers) => {
-                            self.queue.forget_old_sets();
-                            set = fresh;
-                        }
-                        () = self.stopping(&stop) => return self.flush(workers, fresh, flush).await,
+                    self.queue.reshard(shards);
+                    let emptied = tokio::select! {
+                        () = all_done(&mut workers) => true,
+                        () = self.stopping(stop) => false,
+                    };
+                    if !emptied {
+                        return self.flush(workers, set, flush).await;
                     }
+                    self.queue.forget(&set);
                 }
-                Turn::Stop => {
-                    set.close();
-                    return self.flush(workers, set, flush).await;
-                }
+                Turn::Emptied => self.queue.forget(&set),
+                Turn::Stop => return self.flush(workers, set, flush).await,
             }
         }
     }
@@ -277,29 +358,93 @@ impl Endpoint {
         }
     }
 
-    /// Sends what is left, for at most `limit`; the rest is dropped and counted. `last` may hold a set that no worker
-    /// has touched yet.
-    async fn flush(self: Arc<Self>, mut workers: JoinSet<()>, last: Arc<ShardSet>, limit: Duration) {
+    /// Sends what is left, for at most `limit`.
+    async fn flush(self: &Arc<Self>, mut workers: JoinSet<()>, set: Arc<ShardSet>, limit: Duration) {
         let sending = async {
-            all_done(&mut workers).await;
-            self.queue.forget_old_sets();
-            last.close();
-            workers = self.start_workers(&last);
-            all_done(&mut workers).await;
+            let mut set = set;
+            loop {
+                set.close();
+                all_done(&mut workers).await;
+                if Arc::ptr_eq(&set, &self.queue.current()) {
+                    return;
+                }
+                self.queue.forget(&set);
+                set = self.queue.first();
+                workers = self.start_workers(&set);
+            }
         };
-        let in_time = tokio::time::timeout(limit, sending).await.is_ok();
-        // Aborted workers count the batches they held.
+        let _ = tokio::time::timeout(limit, sending).await;
+        // Aborted workers leave their batches where they were.
         workers.shutdown().await;
-        let left = self.queue.samples();
-        if left > 0 {
-            self.stats.drop_samples(DropReason::Shutdown, left);
+    }
+
+    /// What was not sent stays on disk, as far as there is one; the rest is lost and counted.
+    async fn leave(&self) {
+        if let Some(disk) = self.queue.disk() {
+            self.queue.complete_all();
+            while let Some(unwritten) = self.queue.next_unwritten() {
+                if !self.write_one(disk, &unwritten).await {
+                    break;
+                }
+            }
+            disk.sync().await;
         }
-        if !in_time {
+        let kept = self.queue.samples_on_disk();
+        let lost = self.queue.samples() - kept;
+        self.stats.drop_samples(DropReason::Shutdown, lost);
+        if lost > 0 {
             tracing::warn!(
                 endpoint = self.name(),
-                samples = self.stats.dropped(DropReason::Shutdown),
+                samples = lost,
                 "remote write stopped before everything was sent, the rest is lost",
             );
+        }
+        if kept > 0 {
+            tracing::info!(endpoint = self.name(), samples = kept, "what was not sent waits on disk");
+        }
+    }
+
+    /// Writes batches to disk as they are completed.
+    async fn write_to_disk(self: Arc<Self>) {
+        let Some(disk) = self.queue.disk() else { return };
+        loop {
+            while let Some(unwritten) = self.queue.next_unwritten() {
+                if !self.write_one(disk, &unwritten).await {
+                    tokio::time::sleep(disk::RETRY).await;
+                }
+            }
+            disk.woken().await;
+        }
+    }
+
+    /// False when the disk does not take it.
+    async fn write_one(&self, disk: &Disk, unwritten: &Unwritten) -> bool {
+        match disk.write(unwritten.meta, unwritten.body.clone()).await {
+            Ok(appended) => {
+                let lost = self.queue.written(unwritten, appended.id, &appended.evicted);
+                self.note_lost(lost, &self.settings());
+                true
+            }
+            Err(error) => {
+                if let Some(suppressed) = self.log_limit.permit("disk") {
+                    tracing::error!(
+                        endpoint = self.name(),
+                        directory = %disk.directory().display(),
+                        error = %fault::chain(&error),
+                        suppressed,
+                        "cannot write samples to disk, they stay in memory",
+                    );
+                }
+                false
+            }
+        }
+    }
+
+    async fn sync_disk(self: Arc<Self>) {
+        let Some(disk) = self.queue.disk() else { return };
+        loop {
+            tokio::time::sleep(disk::SYNC).await;
+            disk.sync().await;
         }
     }
 
@@ -315,19 +460,24 @@ impl Endpoint {
             if !config.send {
                 continue;
             }
+            // Version 2.0 says it with the series.
+            let protocol = self.queue.negotiation().protocol();
+            if protocol.message == Message::V2 {
+                continue;
+            }
             let families = metadata.snapshot(self.now());
             for part in families.chunks(config.max_samples_per_send.max(1)) {
-                self.send_families(part).await;
+                self.send_families(part, protocol).await;
             }
         }
     }
 
-    async fn send_families(&self, families: &[Arc<MetricMetadata>]) {
+    async fn send_families(&self, families: &[Arc<MetricMetadata>], protocol: Protocol) {
         let mut request = Vec::new();
         families.iter().for_each(|family| remote_write::put_metadata(family, &mut request));
         let count = families.len() as u64;
-        let Ok(body) = encode::compress(&mut snap::raw::Encoder::new(), &request) else { return };
-        match sender::send_until_decided(self, body).await {
+        let Ok(body) = Compressor::new().compress(protocol.compression, &request) else { return };
+        match sender::send_until_decided(self, protocol, body).await {
             Fate::Delivered => self.stats.metadata_sent.fetch_add(count, Ordering::Relaxed),
             Fate::TooLarge | Fate::Rejected => self.stats.metadata_failed.fetch_add(count, Ordering::Relaxed),
         };

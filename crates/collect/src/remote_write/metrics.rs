@@ -9,12 +9,13 @@ use outrigger_model::sample::Timestamp;
 use outrigger_rt::metrics::{Exposition, MetricKind};
 use parking_lot::Mutex;
 
+use super::disk::Disk;
 use super::endpoint::Endpoint;
 
 /// Why samples did not reach the receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DropReason {
-    /// The memory for the endpoint was full; the oldest samples went first.
+    /// The memory for the endpoint, or its disk queue, was full; the oldest samples went first.
     QueueFull,
     /// The receiver refused the content for good.
     Rejected,
@@ -22,17 +23,20 @@ pub enum DropReason {
     TooOld,
     /// Not delivered within the time for shutting down or removing the endpoint.
     Shutdown,
+    /// Damaged on disk.
+    Corrupt,
     /// A defect of Outrigger; the log says more.
     Internal,
 }
 
 impl DropReason {
     /// All reasons.
-    pub const ALL: [DropReason; 5] = [
+    pub const ALL: [DropReason; 6] = [
         DropReason::QueueFull,
         DropReason::Rejected,
         DropReason::TooOld,
         DropReason::Shutdown,
+        DropReason::Corrupt,
         DropReason::Internal,
     ];
 
@@ -43,6 +47,7 @@ impl DropReason {
             DropReason::Rejected => "rejected",
             DropReason::TooOld => "too_old",
             DropReason::Shutdown => "shutdown",
+            DropReason::Corrupt => "corrupt",
             DropReason::Internal => "internal",
         }
     }
@@ -53,6 +58,7 @@ impl DropReason {
 pub(crate) struct EndpointStats {
     pub(crate) samples_in: AtomicU64,
     pub(crate) samples_filtered: AtomicU64,
+    pub(crate) exemplars_in: AtomicU64,
     pub(crate) samples_sent: AtomicU64,
     pub(crate) batches_sent: AtomicU64,
     pub(crate) bytes_sent: AtomicU64,
@@ -115,7 +121,7 @@ impl EndpointStats {
 
 type Read = fn(&Endpoint) -> f64;
 
-const SIMPLE: [(&str, &str, MetricKind, Read); 13] = [
+const SIMPLE: [(&str, &str, MetricKind, Read); 14] = [
     (
         "outrigger_remote_write_samples_in_total",
         "Samples taken in for the endpoint, after write_relabel_configs.",
@@ -165,6 +171,12 @@ const SIMPLE: [(&str, &str, MetricKind, Read); 13] = [
         |endpoint| load(&endpoint.stats().metadata_failed),
     ),
     (
+        "outrigger_remote_write_exemplars_in_total",
+        "Exemplars taken in for the endpoint.",
+        MetricKind::Counter,
+        |endpoint| load(&endpoint.stats().exemplars_in),
+    ),
+    (
         "outrigger_remote_write_pending_samples",
         "Samples that wait or are being sent.",
         MetricKind::Gauge,
@@ -205,6 +217,16 @@ pub(crate) fn expose(endpoints: &BTreeMap<String, Arc<Endpoint>>, exposition: &m
             family.sample(&[("endpoint", endpoint_name)], read(endpoint));
         }
     }
+    expose_disks(endpoints, exposition);
+    let mut family = exposition.family(
+        "outrigger_remote_write_protocol_info",
+        "How requests are encoded.",
+        MetricKind::Gauge,
+    );
+    for (endpoint_name, endpoint) in endpoints {
+        let protocol = endpoint.queue().negotiation().protocol().as_str();
+        family.sample(&[("endpoint", endpoint_name), ("protocol", protocol)], 1.0);
+    }
     let mut family = exposition.family(
         "outrigger_remote_write_samples_dropped_total",
         "Samples that were lost for the endpoint, by reason.",
@@ -214,6 +236,52 @@ pub(crate) fn expose(endpoints: &BTreeMap<String, Arc<Endpoint>>, exposition: &m
         for reason in DropReason::ALL {
             let labels = [("endpoint", endpoint_name.as_str()), ("reason", reason.as_str())];
             family.sample(&labels, endpoint.stats().dropped(reason) as f64);
+        }
+    }
+}
+
+type ReadDisk = fn(&Disk) -> f64;
+
+const OF_DISKS: [(&str, &str, MetricKind, ReadDisk); 5] = [
+    (
+        "outrigger_remote_write_disk_bytes",
+        "What the disk queue takes on the disk.",
+        MetricKind::Gauge,
+        |disk| disk.statistics().disk_bytes as f64,
+    ),
+    (
+        "outrigger_remote_write_disk_batches",
+        "Batches in the disk queue that are not delivered.",
+        MetricKind::Gauge,
+        |disk| disk.statistics().records as f64,
+    ),
+    (
+        "outrigger_remote_write_disk_corrupt_records_total",
+        "Damaged records that were met in the disk queue.",
+        MetricKind::Counter,
+        |disk| disk.statistics().corrupt.total() as f64,
+    ),
+    (
+        "outrigger_remote_write_disk_failures_total",
+        "Failed writes, acknowledgements and syncs of the disk queue.",
+        MetricKind::Counter,
+        |disk| disk.failures() as f64,
+    ),
+    (
+        "outrigger_remote_write_disk_failing",
+        "1 when the last attempt to write to the disk queue failed; batches are then in memory only.",
+        MetricKind::Gauge,
+        |disk| f64::from(u8::from(disk.is_failing())),
+    ),
+];
+
+fn expose_disks(endpoints: &BTreeMap<String, Arc<Endpoint>>, exposition: &mut Exposition) {
+    for (name, help, kind, read) in OF_DISKS {
+        let mut family = exposition.family(name, help, kind);
+        for (endpoint_name, endpoint) in endpoints {
+            if let Some(disk) = endpoint.queue().disk() {
+                family.sample(&[("endpoint", endpoint_name)], read(disk));
+            }
         }
     }
 }

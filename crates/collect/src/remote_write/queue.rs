@@ -1,8 +1,8 @@
 //! Samples that wait for one endpoint: shards that keep the order of each series, batches that are encoded when they
-//! are full, and one bound in bytes over everything.
+//! are full, bounded in memory, and kept on disk as well where there is one.
 //!
-//! No I/O. A batch is compressed as soon as it is complete, so that its size is known exactly and a retry sends
-//! the same bytes.
+//! No waiting for I/O. A batch is compressed as soon as it is complete, so that its size is known exactly, a retry sends
+//! the same bytes, and the disk has to take no more than the wire.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,13 +10,18 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use outrigger_model::sample::{Sample, Timestamp};
-use outrigger_wire::remote_write;
+use outrigger_model::sample::Timestamp;
+use outrigger_storage::queue::{Record, RecordId, RecordMeta};
+use outrigger_wire::remote_write::WriteRequest;
+use outrigger_wire::remote_write::v2::Value;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::encode::{self, ReopenError, Reopened};
+use super::disk::Disk;
+use super::encode::{self, CompressError, Compressor, Growing, ReopenError, Section, Translation};
+use super::protocol::{Negotiation, Protocol};
+use crate::series::SeriesId;
 
 /// A batch is complete at this size even when it has room for more samples.
 const MAX_REQUEST_BYTES: usize = 8 << 20;
@@ -24,37 +29,35 @@ const MAX_REQUEST_BYTES: usize = 8 << 20;
 /// Memory of a batch besides its body.
 const BATCH_OVERHEAD_BYTES: u64 = 128;
 
-/// A sample on its way to one endpoint.
-#[derive(Debug, Clone)]
-pub(crate) struct Outgoing {
-    /// Decides the shard.
-    pub(crate) series_hash: u64,
-    /// Encoded labels.
-    pub(crate) labels: Arc<[u8]>,
-    pub(crate) sample: Sample,
-}
+/// Of the memory for an endpoint, the part that batches which are on disk, too, may take.
+const KEPT_PART: u64 = 4;
 
 /// A complete request.
 #[derive(Debug, Clone)]
 pub(crate) struct Batch {
-    /// Order of creation within the endpoint.
+    /// Order of creation within the endpoint; parts of a batch have its number.
     sequence: u64,
-    /// Compressed.
-    pub(crate) body: Bytes,
+    pub(crate) protocol: Protocol,
+    /// Compressed. `None` when it is on disk only.
+    pub(crate) body: Option<Bytes>,
+    /// Where it is on disk.
+    pub(crate) record: Option<RecordId>,
     pub(crate) samples: u64,
     pub(crate) oldest: Timestamp,
     pub(crate) newest: Timestamp,
 }
 
 impl Batch {
+    /// Its memory.
     fn bytes(&self) -> u64 {
-        self.body.len() as u64 + BATCH_OVERHEAD_BYTES
+        self.body.as_ref().map_or(0, |body| body.len() as u64) + BATCH_OVERHEAD_BYTES
     }
 }
 
 /// When batches are complete and how much may wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct QueueLimits {
+    /// Memory.
     pub(crate) bytes: u64,
     pub(crate) max_samples_per_send: usize,
     pub(crate) batch_send_deadline: Duration,
@@ -63,16 +66,30 @@ pub(crate) struct QueueLimits {
 /// The queue of one endpoint.
 pub(crate) struct Queue {
     limits: RwLock<QueueLimits>,
-    /// The last one takes new samples, the others are being emptied.
+    /// The last one takes new samples, the others are being emptied, the first one first.
     sets: RwLock<Vec<Arc<ShardSet>>>,
+    negotiation: RwLock<Arc<Negotiation>>,
+    disk: Option<Disk>,
+    /// Batches that are to be written to disk, in order.
+    unwritten: Mutex<VecDeque<Ticket>>,
     bytes: AtomicU64,
     samples: AtomicU64,
     sequence: AtomicU64,
     newest: AtomicI64,
 }
 
+/// A batch by its place.
+#[derive(Clone)]
+struct Ticket {
+    set: Arc<ShardSet>,
+    shard: usize,
+    sequence: u64,
+}
+
 /// Shards that exist at the same time.
 pub(crate) struct ShardSet {
+    /// Number of the set; later ones have greater numbers.
+    generation: u32,
     shards: Vec<Shard>,
     closed: AtomicBool,
 }
@@ -86,15 +103,17 @@ struct Shard {
 
 struct ShardState {
     open: OpenBatch,
+    /// The first one is being sent if `in_flight`.
     complete: VecDeque<Batch>,
-    encoder: snap::raw::Encoder,
-    /// Sequence of the batch that a worker is sending.
-    in_flight: Option<(u64, Timestamp)>,
+    in_flight: bool,
+    compressor: Compressor,
 }
 
 /// A batch that still takes samples.
 struct OpenBatch {
-    request: Vec<u8>,
+    protocol: Protocol,
+    request: Growing,
+    translation: Translation,
     samples: u64,
     oldest: Timestamp,
     newest: Timestamp,
@@ -102,10 +121,20 @@ struct OpenBatch {
     sequence: u64,
 }
 
+/// Which shard takes what series of a section have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Spread {
+    /// All of it the same one.
+    Together(u64),
+    /// Each series one of its own: a target is too large for one shard.
+    BySeries(u64),
+}
+
 /// What a worker does next.
 #[derive(Debug)]
 pub(crate) enum Next {
-    Send(Batch),
+    /// The batch is [`in_flight`](Queue::in_flight) now.
+    Send,
     WaitUntil(Instant),
     Wait,
     /// The set is closed and this shard is empty.
@@ -113,22 +142,78 @@ pub(crate) enum Next {
 }
 
 impl Queue {
-    pub(crate) fn new(limits: QueueLimits, shards: usize) -> Self {
-        Self {
+    /// A queue that begins with what the disk kept.
+    pub(crate) fn new(
+        limits: QueueLimits,
+        shards: usize,
+        negotiation: Arc<Negotiation>,
+        disk: Option<Disk>,
+        kept: Vec<Record>,
+    ) -> Self {
+        let mut queue = Self {
             limits: RwLock::new(limits),
-            sets: RwLock::new(vec![Arc::new(ShardSet::new(shards))]),
+            sets: RwLock::new(Vec::new()),
+            negotiation: RwLock::new(negotiation),
+            disk,
+            unwritten: Mutex::default(),
             bytes: AtomicU64::new(0),
             samples: AtomicU64::new(0),
             sequence: AtomicU64::new(0),
             newest: AtomicI64::new(i64::MIN),
+        };
+        let generation = queue.take_back(kept);
+        queue.sets.get_mut().push(Arc::new(ShardSet::new(generation, shards)));
+        queue
+    }
+
+    /// Makes sets of what was kept; returns the next generation.
+    fn take_back(&mut self, kept: Vec<Record>) -> u32 {
+        let mut next = 0;
+        for records in kept.chunk_by(|a, b| a.meta.generation == b.meta.generation) {
+            let generation = records[0].meta.generation;
+            let lanes = records.iter().map(|record| record.meta.lane).max().unwrap_or_default();
+            let set = ShardSet::new(generation, lanes as usize + 1);
+            set.closed.store(true, Ordering::Release);
+            for record in records {
+                // A protocol of a later version is left for that version.
+                let Some(protocol) = Protocol::from_number(record.meta.encoding) else { continue };
+                let batch = Batch {
+                    sequence: self.sequence.fetch_add(1, Ordering::Relaxed),
+                    protocol,
+                    body: None,
+                    record: Some(record.id),
+                    samples: u64::from(record.meta.samples),
+                    oldest: Timestamp::from_millis(record.meta.oldest_millis),
+                    newest: Timestamp::from_millis(record.meta.newest_millis),
+                };
+                self.bytes.fetch_add(batch.bytes(), Ordering::Relaxed);
+                self.samples.fetch_add(batch.samples, Ordering::Relaxed);
+                self.newest.fetch_max(record.meta.newest_millis, Ordering::Relaxed);
+                set.shards[record.meta.lane as usize].state.lock().complete.push_back(batch);
+            }
+            self.sets.get_mut().push(Arc::new(set));
+            next = next.max(generation.wrapping_add(1));
         }
+        next
     }
 
     pub(crate) fn set_limits(&self, limits: QueueLimits) {
         *self.limits.write() = limits;
     }
 
-    /// Bytes that wait or are being sent.
+    pub(crate) fn set_negotiation(&self, negotiation: Arc<Negotiation>) {
+        *self.negotiation.write() = negotiation;
+    }
+
+    pub(crate) fn negotiation(&self) -> Arc<Negotiation> {
+        Arc::clone(&self.negotiation.read())
+    }
+
+    pub(crate) fn disk(&self) -> Option<&Disk> {
+        self.disk.as_ref()
+    }
+
+    /// Memory of what waits or is being sent.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
@@ -150,128 +235,270 @@ impl Queue {
         sets.iter().flat_map(|set| &set.shards).filter_map(|shard| shard.state.lock().oldest()).min()
     }
 
-    /// Adds samples; those of one series keep their order. When the queue is then over its bound, the oldest
-    /// batches are dropped. Returns the number of dropped samples.
-    pub(crate) fn push(&self, samples: &[Outgoing], now: Instant) -> u64 {
-        let Some(newest) = samples.iter().map(|outgoing| outgoing.sample.timestamp).max() else { return 0 };
-        self.newest.fetch_max(newest.millis(), Ordering::Relaxed);
+    /// Adds what series of one table have; that of one series keeps its order. When there is then more than the memory may
+    /// hold, the oldest batches that are not on disk are dropped. Returns how many samples were added and dropped.
+    pub(crate) fn push<'v>(
+        &self,
+        section: &Section<'_>,
+        spread: Spread,
+        values: impl Iterator<Item = (SeriesId, Value<'v>)> + Clone,
+        now: Instant,
+    ) -> (u64, u64) {
         let limits = *self.limits.read();
-        let lost = {
+        let (added, lost) = {
             // Held over the whole push, so that a set that is replaced gets nothing more.
             let sets = self.sets.read();
             let set = sets.last().expect("there is always a current set");
-            self.push_to(set, samples, &limits, now)
+            let count = set.shards.len() as u64;
+            match spread {
+                _ if count == 1 => self.push_to_shard(set, 0, section, values, &limits, now),
+                Spread::Together(key) => {
+                    self.push_to_shard(set, (mix(key) % count) as usize, section, values, &limits, now)
+                }
+                Spread::BySeries(key) => {
+                    let shard_of = |id: SeriesId| (mix(section.table.hash(id) ^ key) % count) as usize;
+                    (0..set.shards.len()).fold((0, 0), |(added, lost), shard| {
+                        let of_shard = values.clone().filter(|(id, _)| shard_of(*id) == shard);
+                        let (more, dropped) = self.push_to_shard(set, shard, section, of_shard, &limits, now);
+                        (added + more, lost + dropped)
+                    })
+                }
+            }
         };
-        lost + self.enforce(limits.bytes)
+        (added, lost + self.enforce(limits.bytes))
     }
 
-    fn push_to(&self, set: &ShardSet, samples: &[Outgoing], limits: &QueueLimits, now: Instant) -> u64 {
-        if let [shard] = &set.shards[..] {
-            return self.push_to_shard(shard, samples.iter(), limits, now);
-        }
-        let mut by_shard: Vec<u32> = (0..samples.len() as u32).collect();
-        let shard_of = |at: u32| (samples[at as usize].series_hash % set.shards.len() as u64) as usize;
-        by_shard.sort_by_key(|at| shard_of(*at));
-        let mut lost = 0;
-        for group in by_shard.chunk_by(|a, b| shard_of(*a) == shard_of(*b)) {
-            let shard = &set.shards[shard_of(group[0])];
-            lost += self.push_to_shard(shard, group.iter().map(|at| &samples[*at as usize]), limits, now);
-        }
-        lost
-    }
-
-    fn push_to_shard<'a>(
+    fn push_to_shard<'v>(
         &self,
-        shard: &Shard,
-        samples: impl Iterator<Item = &'a Outgoing>,
+        set: &Arc<ShardSet>,
+        shard: usize,
+        section: &Section<'_>,
+        values: impl Iterator<Item = (SeriesId, Value<'v>)>,
         limits: &QueueLimits,
         now: Instant,
-    ) -> u64 {
-        let mut state = shard.state.lock();
+    ) -> (u64, u64) {
+        let mut state = set.shards[shard].state.lock();
         let was_empty = state.open.samples == 0;
-        let mut lost = 0;
+        let (mut added, mut lost) = (0, 0);
         let mut completed = false;
-        for outgoing in samples {
-            let open = &mut state.open;
-            if open.samples == 0 {
-                open.opened = now;
-                open.sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        let mut newest = i64::MIN;
+        let mut before = state.open.length();
+        state.open.translation.reset(section);
+        for (series, value) in values {
+            if state.open.samples == 0 {
+                let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+                state.open.begin(self.negotiation.read().protocol(), sequence, now);
+                state.open.translation.reset(section);
+                before = 0;
             }
-            let before = open.request.len();
-            open.push(outgoing);
-            self.bytes.fetch_add((open.request.len() - before) as u64, Ordering::Relaxed);
-            self.samples.fetch_add(1, Ordering::Relaxed);
+            let open = &mut state.open;
+            open.put(section, series, value);
+            added += 1;
+            newest = newest.max(encode::time_of(&value).millis());
             if open.samples as usize >= limits.max_samples_per_send || open.request.len() >= MAX_REQUEST_BYTES
             {
-                lost += self.complete(&mut state);
+                self.samples.fetch_add(added, Ordering::Relaxed);
+                self.bytes.fetch_add(open.length() - before, Ordering::Relaxed);
+                lost += self.complete(set, shard, &mut state);
                 completed = true;
+                (added, before) = (0, 0);
             }
         }
+        self.samples.fetch_add(added, Ordering::Relaxed);
+        self.bytes.fetch_add(state.open.length() - before, Ordering::Relaxed);
+        self.newest.fetch_max(newest, Ordering::Relaxed);
         drop(state);
         if completed || was_empty {
-            shard.ready.notify_one();
+            set.shards[shard].ready.notify_one();
         }
-        lost
+        (added, lost)
     }
 
     /// Turns the open batch into a complete one. Returns the samples that are lost because they cannot be compressed
     /// (snappy's block format ends at 4 GiB, far above the largest batch).
-    fn complete(&self, state: &mut ShardState) -> u64 {
+    fn complete(&self, set: &Arc<ShardSet>, shard: usize, state: &mut ShardState) -> u64 {
         let open = &mut state.open;
-        let raw = open.request.len() as u64;
-        let compressed = encode::compress(&mut state.encoder, &open.request);
-        let samples = open.samples;
-        let (oldest, newest, sequence) = (open.oldest, open.newest, open.sequence);
-        open.clear();
+        let raw = open.length();
+        let compressed = open.request.finish(&mut state.compressor, open.protocol.compression);
+        let (samples, sequence) = (open.samples, open.sequence);
+        let (protocol, oldest, newest) = (open.protocol, open.oldest, open.newest);
+        open.samples = 0;
+        self.bytes.fetch_sub(raw, Ordering::Relaxed);
         match compressed {
             Ok(body) => {
-                let batch = Batch { sequence, body, samples, oldest, newest };
+                let body = Some(body);
+                let batch = Batch { sequence, protocol, body, record: None, samples, oldest, newest };
                 self.bytes.fetch_add(batch.bytes(), Ordering::Relaxed);
-                self.bytes.fetch_sub(raw, Ordering::Relaxed);
                 state.complete.push_back(batch);
+                if let Some(disk) = &self.disk {
+                    self.unwritten.lock().push_back(Ticket { set: Arc::clone(set), shard, sequence });
+                    disk.wake();
+                }
                 0
             }
             Err(error) => {
-                tracing::error!(%error, samples, "cannot compress a batch");
-                self.bytes.fetch_sub(raw, Ordering::Relaxed);
+                tracing::error!(error = %outrigger_model::fault::chain(&error), samples, "cannot compress a batch");
                 self.samples.fetch_sub(samples, Ordering::Relaxed);
                 samples
             }
         }
     }
 
-    /// Drops the oldest batches until at most `limit` bytes are left. What is being sent stays.
+    /// Makes room until at most `limit` bytes are left: bodies that are on disk, too, go first, then the oldest batches that
+    /// are not. What is being sent stays. Returns the samples that are lost.
     fn enforce(&self, limit: u64) -> u64 {
         let mut dropped = 0;
+        if self.bytes() > limit {
+            self.release_written(limit);
+        }
         while self.bytes() > limit {
-            let samples = self.drop_oldest();
-            if samples == 0 {
-                break;
-            }
+            let Some(samples) = self.drop_oldest() else { break };
             dropped += samples;
         }
         dropped
     }
 
-    fn drop_oldest(&self) -> u64 {
+    /// Frees bodies that are on disk, too.
+    fn release_written(&self, limit: u64) {
+        let sets = self.sets.read();
+        for shard in sets.iter().rev().flat_map(|set| &set.shards) {
+            let mut state = shard.state.lock();
+            let in_flight = usize::from(state.in_flight);
+            for batch in state.complete.iter_mut().skip(in_flight).rev() {
+                if self.bytes() <= limit {
+                    return;
+                }
+                if batch.record.is_some() {
+                    self.release(batch);
+                }
+            }
+        }
+    }
+
+    fn release(&self, batch: &mut Batch) {
+        if let Some(body) = batch.body.take() {
+            self.bytes.fetch_sub(body.len() as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Drops the oldest batch that is in memory only.
+    fn drop_oldest(&self) -> Option<u64> {
         let sets = self.sets.read();
         let shards = sets.iter().flat_map(|set| &set.shards);
-        let oldest = shards
-            .filter_map(|shard| Some((shard.state.lock().first_waiting()?, shard)))
-            .min_by_key(|(sequence, _)| *sequence);
-        let Some((_, shard)) = oldest else { return 0 };
+        let (_, shard) = shards
+            .filter_map(|shard| Some((shard.state.lock().first_unwritten()?, shard)))
+            .min_by_key(|(sequence, _)| *sequence)?;
         let mut state = shard.state.lock();
-        let (bytes, samples) = match state.complete.pop_front() {
+        let in_flight = usize::from(state.in_flight);
+        let at = (in_flight..state.complete.len()).find(|at| state.complete[*at].record.is_none());
+        let (bytes, samples) = match at.and_then(|at| state.complete.remove(at)) {
             Some(batch) => (batch.bytes(), batch.samples),
             None => {
-                let part = (state.open.request.len() as u64, state.open.samples);
-                state.open.clear();
+                let part = (state.open.length(), state.open.samples);
+                state.open.samples = 0;
                 part
             }
         };
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.samples.fetch_sub(samples, Ordering::Relaxed);
-        samples
+        Some(samples)
+    }
+
+    /// The next batch that is to be written to disk.
+    pub(crate) fn next_unwritten(&self) -> Option<Unwritten> {
+        loop {
+            let ticket = self.unwritten.lock().front().cloned()?;
+            let state = ticket.set.shards[ticket.shard].state.lock();
+            let found = state
+                .complete
+                .iter()
+                .find(|batch| batch.sequence == ticket.sequence && batch.record.is_none());
+            if let Some(Batch { body: Some(body), protocol, samples, oldest, newest, .. }) = found {
+                let meta = RecordMeta {
+                    generation: ticket.set.generation,
+                    lane: ticket.shard as u32,
+                    encoding: protocol.number(),
+                    samples: u32::try_from(*samples).unwrap_or(u32::MAX),
+                    oldest_millis: oldest.millis(),
+                    newest_millis: newest.millis(),
+                };
+                let body = body.clone();
+                drop(state);
+                return Some(Unwritten { ticket, meta, body });
+            }
+            drop(state);
+            self.unwritten.lock().pop_front();
+        }
+    }
+
+    /// A batch was written. Returns the samples of other batches that were pushed off the disk for it.
+    pub(crate) fn written(&self, unwritten: &Unwritten, record: RecordId, evicted: &[Record]) -> u64 {
+        let Unwritten { ticket, body, .. } = unwritten;
+        let mut state = ticket.set.shards[ticket.shard].state.lock();
+        let in_flight = state.in_flight;
+        let mut settled = true;
+        for (at, batch) in state.complete.iter_mut().enumerate() {
+            // The same bytes: it was not split in the meantime.
+            let same = batch.body.as_ref().is_some_and(|of| of.as_ptr() == body.as_ptr());
+            if batch.sequence == ticket.sequence && batch.record.is_none() && same {
+                batch.record = Some(record);
+                settled = false;
+                let keep = self.limits.read().bytes / KEPT_PART;
+                if self.bytes() > keep && at > usize::from(in_flight) {
+                    self.release(batch);
+                }
+                break;
+            }
+        }
+        drop(state);
+        if settled && let Some(disk) = &self.disk {
+            disk.acknowledge(record);
+        }
+        evicted.iter().map(|record| self.forget_evicted(record.id)).sum()
+    }
+
+    /// A record is no longer on disk: its batch is lost unless it is in memory, too.
+    pub(crate) fn forget_evicted(&self, record: RecordId) -> u64 {
+        let sets = self.sets.read();
+        for shard in sets.iter().flat_map(|set| &set.shards) {
+            let mut state = shard.state.lock();
+            let Some(at) = state.complete.iter().position(|batch| batch.record == Some(record)) else {
+                continue;
+            };
+            if at == 0 && state.in_flight {
+                state.complete[at].record = None;
+                return 0;
+            }
+            let Some(batch) = state.complete.remove(at) else { return 0 };
+            self.bytes.fetch_sub(batch.bytes(), Ordering::Relaxed);
+            self.samples.fetch_sub(batch.samples, Ordering::Relaxed);
+            return batch.samples;
+        }
+        0
+    }
+
+    /// Completes all open batches, so that they can be written.
+    pub(crate) fn complete_all(&self) {
+        let sets = self.sets.read();
+        for set in sets.iter() {
+            for (at, shard) in set.shards.iter().enumerate() {
+                let mut state = shard.state.lock();
+                if state.open.samples > 0 {
+                    self.complete(set, at, &mut state);
+                }
+            }
+        }
+    }
+
+    /// Samples that wait and are on disk.
+    pub(crate) fn samples_on_disk(&self) -> u64 {
+        let sets = self.sets.read();
+        let of_shard = |shard: &Shard| -> u64 {
+            let state = shard.state.lock();
+            let written = state.complete.iter().filter(|batch| batch.record.is_some());
+            written.map(|batch| batch.samples).sum()
+        };
+        sets.iter().flat_map(|set| &set.shards).map(of_shard).sum()
     }
 
     /// The set that takes new samples.
@@ -279,27 +506,35 @@ impl Queue {
         Arc::clone(self.sets.read().last().expect("there is always a current set"))
     }
 
-    /// Starts a new set of shards for what comes from now on and closes the current one. The new set may only be
-    /// worked on when the old one is empty, or a series could overtake itself.
-    pub(crate) fn reshard(&self, shards: usize) -> Arc<ShardSet> {
-        let fresh = Arc::new(ShardSet::new(shards));
-        let mut sets = self.sets.write();
-        if let Some(current) = sets.last() {
-            current.close();
-        }
-        sets.push(Arc::clone(&fresh));
-        fresh
+    /// The set that is to be emptied first; the current one when it is the only one.
+    pub(crate) fn first(&self) -> Arc<ShardSet> {
+        Arc::clone(self.sets.read().first().expect("there is always a current set"))
     }
 
-    /// Forgets the sets before the current one, after they were emptied.
-    pub(crate) fn forget_old_sets(&self) {
+    /// Starts a new set of shards for what comes from now on and closes the current one. The new set may only be
+    /// worked on when the old one is empty, or a series could overtake itself.
+    pub(crate) fn reshard(&self, shards: usize) {
         let mut sets = self.sets.write();
-        let old = sets.len() - 1;
-        sets.drain(..old);
+        let generation = match sets.last() {
+            Some(current) => {
+                current.close();
+                current.generation.wrapping_add(1)
+            }
+            None => 0,
+        };
+        sets.push(Arc::new(ShardSet::new(generation, shards)));
+    }
+
+    /// Forgets a set that was emptied. The current one stays.
+    pub(crate) fn forget(&self, emptied: &Arc<ShardSet>) {
+        let mut sets = self.sets.write();
+        if sets.len() > 1 {
+            sets.retain(|set| !Arc::ptr_eq(set, emptied));
+        }
     }
 
     /// What the worker of `shard` does next. A batch handed out must be [`settle`](Self::settle)d.
-    pub(crate) fn next(&self, set: &ShardSet, shard: usize, now: Instant) -> Next {
+    pub(crate) fn next(&self, set: &Arc<ShardSet>, shard: usize, now: Instant) -> Next {
         let deadline = self.limits.read().batch_send_deadline;
         let mut state = set.shards[shard].state.lock();
         let closed = set.closed.load(Ordering::Acquire);
@@ -308,42 +543,88 @@ impl Queue {
             if !closed && now < due {
                 return Next::WaitUntil(due);
             }
-            self.complete(&mut state);
+            self.complete(set, shard, &mut state);
         }
-        match state.complete.pop_front() {
-            Some(batch) => {
-                state.in_flight = Some((batch.sequence, batch.oldest));
-                Next::Send(batch)
+        match state.complete.is_empty() {
+            false => {
+                state.in_flight = true;
+                Next::Send
             }
-            None if closed => Next::Done,
-            None => Next::Wait,
+            true if closed => Next::Done,
+            true => Next::Wait,
         }
     }
 
-    /// A batch is done with, delivered or not.
-    pub(crate) fn settle(&self, set: &ShardSet, shard: usize, batch: &Batch) {
-        set.shards[shard].state.lock().in_flight = None;
+    /// The batch in flight is done with, delivered or not.
+    pub(crate) fn settle(&self, set: &ShardSet, shard: usize) {
+        let mut state = set.shards[shard].state.lock();
+        state.in_flight = false;
+        let Some(batch) = state.complete.pop_front() else { return };
+        drop(state);
         self.bytes.fetch_sub(batch.bytes(), Ordering::Relaxed);
         self.samples.fetch_sub(batch.samples, Ordering::Relaxed);
+        if let (Some(record), Some(disk)) = (batch.record, &self.disk) {
+            disk.acknowledge(record);
+        }
     }
 
-    /// Replaces a batch in flight by parts of it; returns those with samples, in order.
-    pub(crate) fn replace(&self, batch: &Batch, parts: Vec<Batch>) -> Vec<Batch> {
-        let parts: Vec<Batch> = parts.into_iter().filter(|part| part.samples > 0).collect();
-        for part in &parts {
+    /// The batch in flight is not delivered and stays the first to be sent.
+    pub(crate) fn put_back(&self, set: &ShardSet, shard: usize) {
+        set.shards[shard].state.lock().in_flight = false;
+    }
+
+    /// Replaces the batch in flight by parts of it, in order; those without samples are left out. The first one is in
+    /// flight then. Its record on disk, if any, is done with when the last part is.
+    pub(crate) fn replace(&self, set: &ShardSet, shard: usize, parts: Vec<Batch>) {
+        let mut state = set.shards[shard].state.lock();
+        let Some(whole) = state.complete.pop_front() else { return };
+        let mut parts: Vec<Batch> = parts.into_iter().filter(|part| part.samples > 0).collect();
+        for part in &mut parts {
+            part.record = None;
             self.bytes.fetch_add(part.bytes(), Ordering::Relaxed);
             self.samples.fetch_add(part.samples, Ordering::Relaxed);
         }
-        self.bytes.fetch_sub(batch.bytes(), Ordering::Relaxed);
-        self.samples.fetch_sub(batch.samples, Ordering::Relaxed);
-        parts
+        self.bytes.fetch_sub(whole.bytes(), Ordering::Relaxed);
+        self.samples.fetch_sub(whole.samples, Ordering::Relaxed);
+        match parts.last_mut() {
+            Some(last) => last.record = whole.record,
+            None => {
+                if let (Some(record), Some(disk)) = (whole.record, &self.disk) {
+                    disk.acknowledge(record);
+                }
+                state.in_flight = false;
+            }
+        }
+        parts.into_iter().rev().for_each(|part| state.complete.push_front(part));
+    }
+
+    /// The batch in flight, as it is now.
+    pub(crate) fn in_flight(&self, set: &ShardSet, shard: usize) -> Option<Batch> {
+        let state = set.shards[shard].state.lock();
+        state.complete.front().filter(|_| state.in_flight).cloned()
     }
 }
 
+/// A batch that is not on disk yet.
+pub(crate) struct Unwritten {
+    ticket: Ticket,
+    pub(crate) meta: RecordMeta,
+    pub(crate) body: Bytes,
+}
+
+/// Spreads the bits of a key (the finalizer of MurmurHash3).
+fn mix(mut key: u64) -> u64 {
+    key ^= key >> 33;
+    key = key.wrapping_mul(0xff51_afd7_ed55_8ccd);
+    key ^= key >> 33;
+    key = key.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    key ^ key >> 33
+}
+
 impl ShardSet {
-    fn new(shards: usize) -> Self {
+    fn new(generation: u32, shards: usize) -> Self {
         let shards = (0..shards.max(1)).map(|_| Shard::new()).collect();
-        Self { shards, closed: AtomicBool::new(false) }
+        Self { generation, shards, closed: AtomicBool::new(false) }
     }
 
     /// Number of shards.
@@ -368,275 +649,119 @@ impl ShardSet {
 impl Shard {
     fn new() -> Self {
         let open = OpenBatch {
-            request: Vec::new(),
+            protocol: super::protocol::V1_SNAPPY,
+            request: Growing::V1(Vec::new()),
+            translation: Translation::new(),
             samples: 0,
             oldest: Timestamp::default(),
             newest: Timestamp::default(),
             opened: Instant::now(),
             sequence: 0,
         };
-        let state = ShardState {
-            open,
-            complete: VecDeque::new(),
-            encoder: snap::raw::Encoder::new(),
-            in_flight: None,
-        };
+        let state =
+            ShardState { open, complete: VecDeque::new(), in_flight: false, compressor: Compressor::new() };
         Self { state: Mutex::new(state), ready: Notify::new() }
     }
 }
 
 impl ShardState {
-    /// Sequence of the first batch that is not being sent.
-    fn first_waiting(&self) -> Option<u64> {
+    /// Sequence of the first batch that is in memory only and not being sent.
+    fn first_unwritten(&self) -> Option<u64> {
         let open = (self.open.samples > 0).then_some(self.open.sequence);
-        self.complete.front().map(|batch| batch.sequence).or(open)
+        let complete = self.complete.iter().skip(usize::from(self.in_flight));
+        complete.filter(|batch| batch.record.is_none()).map(|batch| batch.sequence).next().or(open)
     }
 
     fn oldest(&self) -> Option<Timestamp> {
-        let in_flight = self.in_flight.map(|(_, oldest)| oldest);
         let complete = self.complete.iter().map(|batch| batch.oldest);
         let open = (self.open.samples > 0).then_some(self.open.oldest);
-        complete.chain(in_flight).chain(open).min()
+        complete.chain(open).min()
     }
 }
 
 impl OpenBatch {
-    fn push(&mut self, outgoing: &Outgoing) {
-        let timestamp = outgoing.sample.timestamp;
+    fn begin(&mut self, protocol: Protocol, sequence: u64, now: Instant) {
+        self.protocol = protocol;
+        self.request.reset(protocol.message);
+        self.opened = now;
+        self.sequence = sequence;
+    }
+
+    /// Bytes of the request; none when it is empty.
+    fn length(&self) -> u64 {
+        if self.samples == 0 { 0 } else { self.request.len() as u64 }
+    }
+
+    #[inline]
+    fn put(&mut self, section: &Section<'_>, series: SeriesId, value: Value<'_>) {
+        let timestamp = encode::time_of(&value);
         if self.samples == 0 {
             (self.oldest, self.newest) = (timestamp, timestamp);
         }
         self.oldest = self.oldest.min(timestamp);
         self.newest = self.newest.max(timestamp);
         self.samples += 1;
-        remote_write::put_encoded_series(&outgoing.labels, outgoing.sample, &mut self.request);
+        self.translation.put(section, series, value, &mut self.request);
     }
+}
 
-    fn clear(&mut self) {
-        self.samples = 0;
-        self.request.clear();
-    }
+/// Why a batch cannot be made anew.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RemakeError {
+    #[error("take a batch apart")]
+    Reopen(#[from] ReopenError),
+    #[error("make a batch anew")]
+    Close(#[from] CompressError),
 }
 
 /// What is left of `batch` without samples before `limit`, and how many were left out.
-pub(crate) fn without_older_than(batch: &Batch, limit: Timestamp) -> Result<(Batch, u64), ReopenError> {
-    let mut part = Part::default();
-    Reopened::open(&batch.body)?.for_each(|series, time| {
-        if time >= limit {
-            part.push(series, time);
-        }
-    })?;
-    let left_out = batch.samples - part.samples;
-    Ok((part.finish(batch.sequence)?, left_out))
+pub(crate) fn without_older_than(
+    batch: &Batch,
+    body: &[u8],
+    limit: Timestamp,
+) -> Result<(Batch, u64), RemakeError> {
+    let mut request = encode::reopen(batch.protocol, body)?;
+    for series in &mut request.series {
+        series.samples.retain(|sample| sample.timestamp >= limit);
+        series.histograms.retain(|(timestamp, _)| *timestamp >= limit);
+        series.exemplars.retain(|exemplar| exemplar.timestamp.is_none_or(|at| at >= limit));
+    }
+    request.series.retain(|series| {
+        !(series.samples.is_empty() && series.histograms.is_empty() && series.exemplars.is_empty())
+    });
+    let part = part_of(batch, batch.protocol, &request)?;
+    let left_out = batch.samples.saturating_sub(part.samples);
+    Ok((part, left_out))
 }
 
 /// The two halves of `batch`, in order.
-pub(crate) fn halves(batch: &Batch) -> Result<[Batch; 2], ReopenError> {
-    let (mut first, mut second) = (Part::default(), Part::default());
-    Reopened::open(&batch.body)?.for_each(|series, time| {
-        let part = if first.samples < batch.samples / 2 { &mut first } else { &mut second };
-        part.push(series, time);
-    })?;
-    Ok([first.finish(batch.sequence)?, second.finish(batch.sequence)?])
+pub(crate) fn halves(batch: &Batch, body: &[u8]) -> Result<[Batch; 2], RemakeError> {
+    let mut first = encode::reopen(batch.protocol, body)?;
+    let rest = first.series.split_off(first.series.len().div_ceil(2));
+    let second = WriteRequest { series: rest, metadata: Vec::new() };
+    Ok([part_of(batch, batch.protocol, &first)?, part_of(batch, batch.protocol, &second)?])
 }
 
-/// A request made of samples of another.
-#[derive(Default)]
-struct Part {
-    request: Vec<u8>,
-    samples: u64,
-    times: Option<(Timestamp, Timestamp)>,
+/// The body of `batch` in another protocol.
+pub(crate) fn translated(batch: &Batch, body: &[u8], protocol: Protocol) -> Result<Bytes, RemakeError> {
+    let request = encode::reopen(batch.protocol, body)?;
+    Ok(encode::close(protocol, &request)?)
 }
 
-impl Part {
-    fn push(&mut self, series: &[u8], time: Timestamp) {
-        encode::push_series(&mut self.request, series);
-        self.samples += 1;
-        self.times =
-            Some(self.times.map_or((time, time), |(oldest, newest)| (oldest.min(time), newest.max(time))));
-    }
-
-    fn finish(self, sequence: u64) -> Result<Batch, ReopenError> {
-        let body = encode::compress(&mut snap::raw::Encoder::new(), &self.request)?;
-        let (oldest, newest) = self.times.unwrap_or_default();
-        Ok(Batch { sequence, body, samples: self.samples, oldest, newest })
-    }
+fn part_of(batch: &Batch, protocol: Protocol, request: &WriteRequest) -> Result<Batch, CompressError> {
+    let samples = request.series.iter().flat_map(|series| &series.samples).map(|sample| sample.timestamp);
+    let histograms = request.series.iter().flat_map(|series| &series.histograms).map(|(at, _)| *at);
+    let times = || samples.clone().chain(histograms.clone());
+    Ok(Batch {
+        sequence: batch.sequence,
+        protocol,
+        body: Some(encode::close(protocol, request)?),
+        record: None,
+        samples: times().count() as u64,
+        oldest: times().min().unwrap_or(batch.oldest),
+        newest: times().max().unwrap_or(batch.newest),
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use outrigger_model::labels::Labels;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const LIMITS: QueueLimits =
-        QueueLimits { bytes: 3_000, max_samples_per_send: 4, batch_send_deadline: Duration::from_secs(5) };
-
-    #[derive(Debug, Clone)]
-    enum Step {
-        Push(Vec<u8>),
-        /// One worker takes the next batch.
-        Take(u8),
-        /// One worker is done with its batch.
-        Settle(u8),
-        PassTime,
-        Reshard(u8),
-    }
-
-    fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let step = prop_oneof![
-            5 => prop::collection::vec(0u8..6, 1..8).prop_map(Step::Push),
-            4 => any::<u8>().prop_map(Step::Take),
-            4 => any::<u8>().prop_map(Step::Settle),
-            1 => Just(Step::PassTime),
-            1 => (1u8..5).prop_map(Step::Reshard),
-        ];
-        prop::collection::vec(step, 1..120)
-    }
-
-    fn series_of(message: &[u8]) -> (String, i64) {
-        let mut request = Vec::new();
-        encode::push_series(&mut request, message);
-        let decoded = remote_write::decode(&request).unwrap().series.remove(0);
-        (decoded.labels[0].1.clone(), decoded.samples[0].timestamp.millis())
-    }
-
-    /// Workers as the endpoint runs them: one for each shard of the set that is being worked on.
-    struct Model {
-        queue: Queue,
-        now: Instant,
-        set: Arc<ShardSet>,
-        successor: Option<Arc<ShardSet>>,
-        in_flight: Vec<Option<Batch>>,
-        sent: Vec<(String, i64)>,
-        dropped: u64,
-        pushed: u64,
-    }
-
-    impl Model {
-        fn new(now: Instant) -> Self {
-            let queue = Queue::new(LIMITS, 1);
-            let set = queue.current();
-            Self {
-                queue,
-                now,
-                set,
-                successor: None,
-                in_flight: vec![None],
-                sent: Vec::new(),
-                dropped: 0,
-                pushed: 0,
-            }
-        }
-
-        fn step(&mut self, step: &Step) {
-            match step {
-                Step::Push(series) => self.push(series),
-                Step::Take(worker) => self.take(usize::from(*worker) % self.in_flight.len()),
-                Step::Settle(worker) => self.settle(usize::from(*worker) % self.in_flight.len()),
-                Step::PassTime => self.now += Duration::from_secs(6),
-                Step::Reshard(shards) if self.successor.is_none() => {
-                    self.successor = Some(self.queue.reshard(usize::from(*shards)));
-                }
-                Step::Reshard(_) => {}
-            }
-        }
-
-        fn push(&mut self, series: &[u8]) {
-            let samples: Vec<Outgoing> = series
-                .iter()
-                .map(|series| {
-                    self.pushed += 1;
-                    let labels = Labels::from_pairs([("__name__", format!("m{series}"))]);
-                    let timestamp = Timestamp::from_millis(self.pushed as i64);
-                    Outgoing {
-                        series_hash: labels.hash64(),
-                        labels: encode::encode_labels(&labels),
-                        sample: Sample { timestamp, value: 0.5 },
-                    }
-                })
-                .collect();
-            self.dropped += self.queue.push(&samples, self.now);
-        }
-
-        fn take(&mut self, worker: usize) {
-            if self.in_flight[worker].is_some() {
-                return;
-            }
-            if let Next::Send(batch) = self.queue.next(&self.set, worker, self.now) {
-                Reopened::open(&batch.body)
-                    .unwrap()
-                    .for_each(|series, _| self.sent.push(series_of(series)))
-                    .unwrap();
-                self.in_flight[worker] = Some(batch);
-            }
-        }
-
-        fn settle(&mut self, worker: usize) {
-            if let Some(batch) = self.in_flight[worker].take() {
-                self.queue.settle(&self.set, worker, &batch);
-            }
-            self.change_over();
-        }
-
-        /// The next set is worked on as soon as this one is empty.
-        fn change_over(&mut self) {
-            let done = |worker| matches!(self.queue.next(&self.set, worker, self.now), Next::Done);
-            let idle = self.in_flight.iter().all(Option::is_none);
-            if self.successor.is_some() && idle && self.set.shards.iter().all(|shard| shard.is_empty()) {
-                assert!((0..self.set.len()).all(done));
-                self.queue.forget_old_sets();
-                self.set = self.successor.take().unwrap();
-                self.in_flight = vec![None; self.set.len()];
-            }
-        }
-
-        fn in_flight_samples(&self) -> u64 {
-            self.in_flight.iter().flatten().map(|batch| batch.samples).sum()
-        }
-    }
-
-    impl Shard {
-        fn is_empty(&self) -> bool {
-            let state = self.state.lock();
-            state.complete.is_empty() && state.open.samples == 0
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn nothing_overtakes_nothing_vanishes_and_memory_is_bounded(steps in steps()) {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let _context = runtime.enter();
-            let mut model = Model::new(Instant::now());
-            for step in &steps {
-                model.step(step);
-                let in_flight: u64 = model.in_flight.iter().flatten().map(Batch::bytes).sum();
-                prop_assert!(model.queue.bytes() <= LIMITS.bytes + in_flight);
-                let taken = model.sent.len() as u64 - model.in_flight_samples();
-                prop_assert_eq!(model.queue.samples(), model.pushed - model.dropped - taken);
-            }
-            // Everything is sent in the end, whatever was going on.
-            for _ in 0..200 {
-                model.now += Duration::from_secs(6);
-                for worker in 0..model.in_flight.len() {
-                    model.take(worker);
-                }
-                for worker in 0..model.in_flight.len() {
-                    if worker < model.in_flight.len() {
-                        model.settle(worker);
-                    }
-                }
-            }
-            prop_assert_eq!((model.queue.samples(), model.queue.bytes()), (0, 0));
-            prop_assert_eq!(model.queue.oldest(), None);
-            prop_assert_eq!(model.sent.len() as u64 + model.dropped, model.pushed);
-            let mut last = std::collections::BTreeMap::new();
-            for (series, at) in &model.sent {
-                let before = last.insert(series.clone(), *at);
-                prop_assert!(before.is_none_or(|before| before < *at), "{series} overtook itself");
-            }
-        }
-    }
-}
+mod tests;

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::StatusCode;
 use http::header::RETRY_AFTER;
+use http::{HeaderMap, StatusCode};
 use outrigger_model::fault;
 use outrigger_model::sample::Timestamp;
 use outrigger_rt::http::{BodyReader, HttpRequest};
@@ -14,7 +14,8 @@ use tokio::time::Instant;
 
 use super::endpoint::Endpoint;
 use super::metrics::DropReason;
-use super::queue::{self, Batch, Next, ShardSet};
+use super::protocol::{Message, Protocol, Reply};
+use super::queue::{self, Batch, Next, RemakeError, ShardSet};
 use super::settings::Settings;
 use super::verdict::{Backoff, Verdict, judge};
 
@@ -27,8 +28,12 @@ const DRAIN_BYTES: usize = 64 << 10;
 /// How an attempt ended.
 struct Attempt {
     verdict: Verdict,
+    /// The receiver takes another protocol.
+    again: bool,
     error: Option<String>,
     took: Duration,
+    /// Samples that the receiver says it has written (version 2.0).
+    written: Option<u64>,
 }
 
 /// How a request ended for good.
@@ -42,9 +47,8 @@ pub(super) enum Fate {
 pub(super) async fn work_shard(endpoint: Arc<Endpoint>, set: Arc<ShardSet>, shard: usize) {
     loop {
         match endpoint.queue().next(&set, shard, Instant::now()) {
-            Next::Send(batch) => {
-                let batch = Unsettled { endpoint: &endpoint, set: &set, shard, batch: Some(batch) };
-                deliver(batch).await;
+            Next::Send => {
+                deliver(InFlight { endpoint: &endpoint, set: &set, shard, done: false }).await;
             }
             Next::WaitUntil(due) => {
                 // Either there is more, or the open batch has waited long enough.
@@ -56,61 +60,130 @@ pub(super) async fn work_shard(endpoint: Arc<Endpoint>, set: Arc<ShardSet>, shar
     }
 }
 
-/// A batch in flight. When the worker is aborted, the batch is dropped and counted.
-struct Unsettled<'a> {
+/// A batch in flight. When the worker is aborted, the batch stays the first of its shard.
+struct InFlight<'a> {
     endpoint: &'a Endpoint,
     set: &'a ShardSet,
     shard: usize,
-    batch: Option<Batch>,
+    done: bool,
 }
 
-impl Unsettled<'_> {
-    /// Done with the batch, or with what is left of it.
-    fn settle(&mut self, dropped: Option<DropReason>) {
-        let Some(batch) = self.batch.take() else { return };
-        if let Some(reason) = dropped {
-            self.endpoint.stats().drop_samples(reason, batch.samples);
-        }
-        self.endpoint.queue().settle(self.set, self.shard, &batch);
+impl InFlight<'_> {
+    fn batch(&self) -> Option<Batch> {
+        self.endpoint.queue().in_flight(self.set, self.shard)
     }
 
-    /// Continues with a part of the batch instead.
-    fn replace(&mut self, part: Batch) {
-        if let Some(batch) = self.batch.take() {
-            self.batch = self.endpoint.queue().replace(&batch, vec![part]).pop();
-        }
+    /// Done with the batch.
+    fn settle(mut self) {
+        self.done = true;
+        self.endpoint.queue().settle(self.set, self.shard);
+    }
+
+    /// Done with the batch, of which `samples` did not arrive.
+    fn drop_samples(self, reason: DropReason, samples: u64) {
+        self.endpoint.stats().drop_samples(reason, samples);
+        self.settle();
+    }
+
+    /// Continues with parts of the batch instead. False when there are none.
+    fn replace(&mut self, parts: Vec<Batch>) -> bool {
+        self.endpoint.queue().replace(self.set, self.shard, parts);
+        self.done = self.batch().is_none();
+        !self.done
     }
 }
 
-impl Drop for Unsettled<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.settle(Some(DropReason::Shutdown));
+        if self.done {
+            return;
+        }
+        let queue = self.endpoint.queue();
+        match (std::thread::panicking(), self.batch()) {
+            // The next worker would fail on it, too.
+            (true, Some(batch)) => {
+                self.endpoint.stats().drop_samples(DropReason::Internal, batch.samples);
+                queue.settle(self.set, self.shard);
+            }
+            _ => queue.put_back(self.set, self.shard),
+        }
     }
 }
 
-async fn deliver(mut unsettled: Unsettled<'_>) {
-    let endpoint = unsettled.endpoint;
+/// A batch as it is sent.
+struct Prepared {
+    protocol: Protocol,
+    body: Bytes,
+}
+
+async fn deliver(mut in_flight: InFlight<'_>) {
+    let endpoint = in_flight.endpoint;
     let mut backoff = None;
     let mut attempt = 0;
+    let mut stored: Option<Bytes> = None;
+    let mut prepared: Option<Prepared> = None;
     loop {
-        drop_old_samples(&mut unsettled);
-        let Some(batch) = &unsettled.batch else { return };
+        let Some(batch) = in_flight.batch() else { return };
+        let body = match batch.body.clone().or(stored.clone()) {
+            Some(body) => body,
+            None => match read_stored(endpoint, &batch).await {
+                Ok(body) => stored.insert(body).clone(),
+                Err(error) => {
+                    tracing::error!(endpoint = endpoint.name(), error, "a batch on disk is lost");
+                    return in_flight.drop_samples(DropReason::Corrupt, batch.samples);
+                }
+            },
+        };
+        match old_samples(endpoint, &batch, &body) {
+            Age::Fine => {}
+            Age::TooOld => return in_flight.drop_samples(DropReason::TooOld, batch.samples),
+            Age::Partly(rest, left_out) => {
+                endpoint.stats().drop_samples(DropReason::TooOld, left_out);
+                (stored, prepared) = (None, None);
+                if !in_flight.replace(vec![rest]) {
+                    return;
+                }
+                continue;
+            }
+        }
+        let wanted = endpoint.queue().negotiation().protocol();
+        if prepared.as_ref().is_none_or(|prepared| prepared.protocol != wanted) {
+            match prepare(&batch, body.clone(), wanted) {
+                Ok(fresh) => prepared = Some(fresh),
+                Err(error) => {
+                    tracing::error!(endpoint = endpoint.name(), error = %fault::chain(&error), "cannot read a batch");
+                    return in_flight.drop_samples(DropReason::Corrupt, batch.samples);
+                }
+            }
+        }
+        let Some(Prepared { protocol, body: sent }) = &prepared else { return };
         let settings = endpoint.settings();
-        let outcome = attempt_once(endpoint, &settings, batch.body.clone(), attempt).await;
+        let outcome = attempt_once(endpoint, &settings, *protocol, sent.clone(), attempt).await;
         match outcome.verdict {
+            _ if outcome.again => {}
             Verdict::Delivered => {
-                let (samples, bytes, newest) = (batch.samples, batch.body.len() as u64, batch.newest);
-                endpoint.stats().delivered(samples, bytes, outcome.took, newest, endpoint.now());
-                unsettled.settle(None);
-                return;
+                let bytes = sent.len() as u64;
+                endpoint.stats().delivered(batch.samples, bytes, outcome.took, batch.newest, endpoint.now());
+                return in_flight.settle();
             }
-            Verdict::TooLarge if batch.samples > 1 => {
-                return Box::pin(deliver_halves(unsettled, settings)).await;
-            }
+            Verdict::TooLarge if batch.samples > 1 => match queue::halves(&batch, &body) {
+                Ok(halves) => {
+                    (stored, prepared) = (None, None);
+                    if !in_flight.replace(halves.into()) {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(endpoint = endpoint.name(), error = %fault::chain(&error), "cannot split a batch");
+                    return in_flight.drop_samples(DropReason::Internal, batch.samples);
+                }
+            },
             Verdict::TooLarge | Verdict::Rejected => {
-                endpoint.log_drop(batch.samples, outcome.error.as_deref().unwrap_or_default());
-                unsettled.settle(Some(DropReason::Rejected));
-                return;
+                let written = outcome.written.unwrap_or_default().min(batch.samples);
+                endpoint.stats().samples_sent.fetch_add(written, Ordering::Relaxed);
+                let lost = batch.samples - written;
+                endpoint.log_drop(lost, outcome.error.as_deref().unwrap_or_default());
+                return in_flight.drop_samples(DropReason::Rejected, lost);
             }
             Verdict::Retry(retry_after) => {
                 pause(endpoint, &settings, &mut backoff, retry_after, outcome.error).await;
@@ -120,64 +193,59 @@ async fn deliver(mut unsettled: Unsettled<'_>) {
     }
 }
 
-/// The receiver takes smaller requests only: sends the first half, then the second.
-async fn deliver_halves(mut unsettled: Unsettled<'_>, _settings: Arc<Settings>) {
-    let (endpoint, set, shard) = (unsettled.endpoint, unsettled.set, unsettled.shard);
-    let Some(batch) = &unsettled.batch else { return };
-    match queue::halves(batch) {
-        Err(error) => {
-            tracing::error!(endpoint = endpoint.name(), error = %fault::chain(&error), "cannot split a batch");
-            unsettled.settle(Some(DropReason::Internal));
-        }
-        Ok(halves) => {
-            let Some(batch) = unsettled.batch.take() else { return };
-            let halves = endpoint.queue().replace(&batch, halves.into());
-            // Guards for all parts first: none is lost silently when this is aborted in between.
-            let guards: Vec<_> = halves
-                .into_iter()
-                .map(|half| Unsettled { endpoint, set, shard, batch: Some(half) })
-                .collect();
-            for guard in guards {
-                deliver(guard).await;
-            }
-        }
-    }
+async fn read_stored(endpoint: &Endpoint, batch: &Batch) -> Result<Bytes, String> {
+    let (Some(disk), Some(record)) = (endpoint.queue().disk(), batch.record) else {
+        return Err("it is neither in memory nor on disk".to_owned());
+    };
+    disk.read(record).await.map_err(|error| fault::chain(&error))
 }
 
-fn drop_old_samples(unsettled: &mut Unsettled<'_>) {
-    let endpoint = unsettled.endpoint;
-    let Some(batch) = &unsettled.batch else { return };
+/// The batch in the protocol that the receiver takes.
+fn prepare(batch: &Batch, body: Bytes, protocol: Protocol) -> Result<Prepared, RemakeError> {
+    let body = match batch.protocol == protocol {
+        true => body,
+        false => queue::translated(batch, &body, protocol)?,
+    };
+    Ok(Prepared { protocol, body })
+}
+
+/// What `sample_age_limit` makes of a batch.
+enum Age {
+    Fine,
+    TooOld,
+    /// What is left, and how many samples are not.
+    Partly(Batch, u64),
+}
+
+fn old_samples(endpoint: &Endpoint, batch: &Batch, body: &[u8]) -> Age {
     let age_limit = endpoint.settings().config.queue.sample_age_limit;
     if age_limit.is_zero() {
-        return;
+        return Age::Fine;
     }
     let oldest_allowed =
         endpoint.now().plus_millis(-i64::try_from(age_limit.as_millis()).unwrap_or(i64::MAX));
     if batch.oldest >= oldest_allowed {
-        return;
+        return Age::Fine;
     }
     if batch.newest < oldest_allowed {
-        unsettled.settle(Some(DropReason::TooOld));
-        return;
+        return Age::TooOld;
     }
-    match queue::without_older_than(batch, oldest_allowed) {
-        Ok((rest, left_out)) => {
-            endpoint.stats().drop_samples(DropReason::TooOld, left_out);
-            unsettled.replace(rest);
-        }
+    match queue::without_older_than(batch, body, oldest_allowed) {
+        Ok((rest, left_out)) => Age::Partly(rest, left_out),
         Err(error) => {
             tracing::error!(endpoint = endpoint.name(), error = %fault::chain(&error), "cannot filter a batch");
+            Age::Fine
         }
     }
 }
 
 /// Sends a request that is not a batch of samples, until its fate is decided.
-pub(super) async fn send_until_decided(endpoint: &Endpoint, body: Bytes) -> Fate {
+pub(super) async fn send_until_decided(endpoint: &Endpoint, protocol: Protocol, body: Bytes) -> Fate {
     let mut backoff = None;
     let mut attempt = 0;
     loop {
         let settings = endpoint.settings();
-        let outcome = attempt_once(endpoint, &settings, body.clone(), attempt).await;
+        let outcome = attempt_once(endpoint, &settings, protocol, body.clone(), attempt).await;
         match outcome.verdict {
             Verdict::Delivered => return Fate::Delivered,
             Verdict::TooLarge => return Fate::TooLarge,
@@ -210,34 +278,78 @@ async fn pause(
     }
 }
 
-async fn attempt_once(endpoint: &Endpoint, settings: &Settings, body: Bytes, attempt: u32) -> Attempt {
+async fn attempt_once(
+    endpoint: &Endpoint,
+    settings: &Settings,
+    protocol: Protocol,
+    body: Bytes,
+    attempt: u32,
+) -> Attempt {
     let started = Instant::now();
     let request = HttpRequest {
         method: settings.method(),
         url: &settings.config.url,
-        headers: settings.request_headers(attempt),
+        headers: settings.request_headers(protocol, attempt),
         body,
         deadline: started + settings.config.remote_timeout,
     };
-    let (verdict, error) = match settings.client.send(request).await {
-        Err(error) => (Verdict::Retry(None), Some(fault::chain(&error))),
+    let mut outcome = Attempt {
+        verdict: Verdict::Retry(None),
+        again: false,
+        error: None,
+        took: Duration::ZERO,
+        written: None,
+    };
+    match settings.client.send(request).await {
+        Err(error) => outcome.error = Some(fault::chain(&error)),
         Ok(response) => {
             let retry_after = response.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-            let verdict = judge(response.status, retry_after, endpoint.now());
-            if verdict == Verdict::Delivered {
+            outcome.verdict = judge(response.status, retry_after, endpoint.now());
+            outcome.written = written(&response.headers);
+            let reply = match outcome.verdict {
+                Verdict::Delivered if protocol.message == Message::V2 && outcome.written.is_none() => {
+                    Some(Reply::Unconfirmed)
+                }
+                Verdict::Delivered => Some(Reply::Taken),
+                Verdict::Rejected if response.status == StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+                    Some(Reply::UnsupportedMedia)
+                }
+                Verdict::Rejected => Some(Reply::Refused),
+                Verdict::TooLarge | Verdict::Retry(_) => None,
+            };
+            let negotiation = endpoint.queue().negotiation();
+            outcome.again = reply.is_some_and(|reply| negotiation.step(protocol, reply));
+            if outcome.verdict == Verdict::Delivered {
                 // What a receiver says after accepting is nobody's business; only the connection is.
                 let _ = response.body.read_all(DRAIN_BYTES).await;
-                (verdict, None)
             } else {
-                (verdict, Some(complaint(response.status, response.body).await))
+                outcome.error = Some(complaint(response.status, response.body).await);
+            }
+            if outcome.again {
+                tracing::info!(
+                    endpoint = settings.config.name,
+                    from = protocol.as_str(),
+                    to = negotiation.protocol().as_str(),
+                    answer = outcome.error.as_deref().unwrap_or("accepted without saying what was written"),
+                    "the receiver takes another remote write protocol",
+                );
             }
         }
-    };
-    let now = endpoint.now();
-    if let Some(error) = &error {
-        endpoint.stats().failed(error.clone(), now);
     }
-    Attempt { verdict, error, took: started.elapsed() }
+    if let Some(error) = outcome.error.as_ref().filter(|_| !outcome.again) {
+        endpoint.stats().failed(error.clone(), endpoint.now());
+    }
+    outcome.took = started.elapsed();
+    outcome
+}
+
+/// Samples and native histograms that a receiver of version 2.0 says it has written.
+fn written(headers: &HeaderMap) -> Option<u64> {
+    let count = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+    let samples = count("x-prometheus-remote-write-samples-written");
+    let histograms = count("x-prometheus-remote-write-histograms-written");
+    (samples.is_some() || histograms.is_some())
+        .then(|| samples.unwrap_or_default().saturating_add(histograms.unwrap_or_default()))
 }
 
 /// The status and the beginning of the body, as Prometheus words it.

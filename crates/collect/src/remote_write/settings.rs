@@ -4,14 +4,14 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
 use outrigger_config::prometheus::RemoteWriteConfig;
 use outrigger_config::relabel;
 use outrigger_model::labels::{Labels, LabelsBuilder};
 use outrigger_rt::http::{BuildClientError, HttpClient};
 
-use super::encode;
+use super::protocol::{Negotiation, Protocol};
 use super::queue::QueueLimits;
 
 /// An endpoint that cannot be set up as configured.
@@ -35,15 +35,25 @@ pub enum EndpointSetupError {
     },
 }
 
+/// What may wait for one endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueBounds {
+    /// In memory.
+    pub memory_bytes: u64,
+    /// On disk, where there is a directory for it.
+    pub disk_bytes: u64,
+}
+
 /// Settings of one endpoint.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) config: Arc<RemoteWriteConfig>,
     pub(crate) external_labels: Labels,
     pub(crate) queue_bytes: u64,
+    pub(crate) disk_bytes: u64,
     pub(crate) client: HttpClient,
     headers: HeaderMap,
-    /// Changes with everything that [`Settings::encode`] depends on.
+    /// Changes with everything that [`Settings::relabel`] depends on.
     pub(crate) generation: u32,
 }
 
@@ -51,17 +61,27 @@ impl Settings {
     pub(crate) fn new(
         config: Arc<RemoteWriteConfig>,
         external_labels: Labels,
-        queue_bytes: u64,
+        bounds: QueueBounds,
         client: HttpClient,
         generation: u32,
     ) -> Result<Self, EndpointSetupError> {
         let headers = headers(&config)?;
-        Ok(Self { config, external_labels, queue_bytes, client, headers, generation })
+        let QueueBounds { memory_bytes: queue_bytes, disk_bytes } = bounds;
+        Ok(Self { config, external_labels, queue_bytes, disk_bytes, client, headers, generation })
     }
 
     /// Whether series are encoded alike under both settings.
     pub(crate) fn encodes_like(&self, config: &RemoteWriteConfig, external_labels: &Labels) -> bool {
         self.config.write_relabel == config.write_relabel && self.external_labels == *external_labels
+    }
+
+    pub(crate) fn bounds(&self) -> QueueBounds {
+        QueueBounds { memory_bytes: self.queue_bytes, disk_bytes: self.disk_bytes }
+    }
+
+    /// How to find out what the receiver takes.
+    pub(crate) fn negotiation(&self) -> Arc<Negotiation> {
+        Arc::new(Negotiation::new(self.config.protobuf_message))
     }
 
     pub(crate) fn queue_limits(&self) -> QueueLimits {
@@ -72,23 +92,24 @@ impl Settings {
         }
     }
 
-    /// The labels of a series as this endpoint gets them, or `None` when it does not: external labels are added where
-    /// absent, then `write_relabel_configs` apply.
-    pub(crate) fn encode(&self, labels: &Labels) -> Option<Arc<[u8]>> {
-        if self.external_labels.is_empty() && self.config.write_relabel.is_empty() {
-            return Some(encode::encode_labels(labels));
-        }
-        let mut builder = LabelsBuilder::from_labels(labels);
+    /// Whether the endpoint gets all series as they are.
+    pub(crate) fn changes_nothing(&self) -> bool {
+        self.external_labels.is_empty() && self.config.write_relabel.is_empty()
+    }
+
+    /// Makes `labels` those of the series as this endpoint gets it: external labels are added where absent, then
+    /// `write_relabel_configs` apply. False when it does not get the series.
+    pub(crate) fn relabel(&self, labels: &mut LabelsBuilder) -> bool {
         for (name, value) in &self.external_labels {
-            builder.set_default(name, value);
+            labels.set_default(name, value);
         }
-        let kept = relabel::apply(&self.config.write_relabel, &mut builder) && !builder.is_empty();
-        kept.then(|| encode::encode_labels(&builder.build()))
+        relabel::apply(&self.config.write_relabel, labels) && !labels.is_empty()
     }
 
     /// Headers of a request; `attempt` counts from 0.
-    pub(crate) fn request_headers(&self, attempt: u32) -> HeaderMap {
+    pub(crate) fn request_headers(&self, protocol: Protocol, attempt: u32) -> HeaderMap {
         let mut headers = self.headers.clone();
+        headers.extend(protocol.headers());
         if attempt > 0 {
             headers.insert(HeaderName::from_static("retry-attempt"), attempt.into());
         }
@@ -107,11 +128,5 @@ fn headers(config: &RemoteWriteConfig) -> Result<HeaderMap, EndpointSetupError> 
         let header = HeaderName::from_str(name).map_err(|_| bad())?;
         headers.insert(header, HeaderValue::from_str(value).map_err(|_| bad())?);
     }
-    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("snappy"));
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
-    headers.insert(
-        HeaderName::from_static("x-prometheus-remote-write-version"),
-        HeaderValue::from_static("0.1.0"),
-    );
     Ok(headers)
 }

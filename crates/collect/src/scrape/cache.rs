@@ -1,74 +1,46 @@
-//! What is remembered about the series of one target between scrapes: from exposed text to final labels, last
-//! samples, and which series are alive (Prometheus `scrape.scrapeCache`).
+//! What is remembered about one target between scrapes: the layout of its body, its series, their last samples where these
+//! have times of their own, and which series are alive (Prometheus `scrape.scrapeCache`).
 
-use std::hash::BuildHasher;
-use std::sync::Arc;
+use std::collections::HashMap;
 
-use hashbrown::HashTable;
 use outrigger_model::labels::{Labels, LabelsBuilder, METRIC_NAME};
 use outrigger_model::sample::{Sample, Timestamp, stale_nan};
-use rapidhash::fast::RandomState;
 
-use crate::scrape::report::{REPORT_COUNT, ReportKind};
-use crate::series::Series;
+use super::bits::Bits;
+use super::layout::Layout;
+use super::report::{REPORT_COUNT, ReportKind};
+use crate::batch::{BatchExemplar, BatchHistogram, BatchSample};
+use crate::series::{SeriesId, SeriesTable, hash_labels};
 
-/// Series that a target exposes, by their text.
-///
-/// One *iteration* is one scrape, successful or not. An *entry* is one text of a series (name and labels as they are
-/// written); several may lead to the same series, or an entry may stand for a series that relabelling drops.
+/// Everything that a target exposes, packed.
+#[derive(Debug, Default)]
 pub(crate) struct SeriesCache {
-    iteration: u32,
-    /// Entries after the last successful scrape.
-    successful_count: usize,
-    entries: Slots<Entry>,
-    by_text: HashTable<u32>,
-    series: Slots<SeriesState>,
-    by_labels: HashTable<u32>,
-    hasher: RandomState,
-    reports: [Option<ReportState>; REPORT_COUNT],
-    /// Entries seen in this iteration.
-    seen: usize,
-    /// Heap bytes of texts and series.
-    bytes: usize,
+    pub(crate) layout: Layout,
+    series: SeriesTable,
+    /// Series that were alive after the last scrape.
+    alive: Bits,
+    /// Series that are alive in the running scrape.
+    alive_now: Bits,
+    /// Series with a sample in the running scrape.
+    pending: Bits,
+    /// Times of the pending samples, once one series has two.
+    pending_times: HashMap<SeriesId, Timestamp>,
+    /// Series that were added by the running scrape.
+    fresh: Bits,
+    /// Time of the last scrape that appended anything.
+    last: Option<Timestamp>,
+    /// The last sample of each series by number, once one had a time of its own.
+    explicit: Option<Vec<Sample>>,
+    /// Series whose last sample was a native histogram.
+    histograms: Bits,
+    /// The last exemplar of each series that has any.
+    exemplars: HashMap<SeriesId, BatchExemplar>,
+    reports: [Option<Report>; REPORT_COUNT],
 }
 
-/// What an exposed text leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lookup {
-    /// Not seen before.
-    Unknown,
-    /// Metric relabelling drops it.
-    Dropped,
-    /// A series; `repeated` when the same text was already seen in this iteration.
-    Series { id: SeriesId, repeated: bool },
-}
-
-/// Position of a series in its cache, valid within one iteration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SeriesId(u32);
-
-struct Entry {
-    text: Box<[u8]>,
-    /// `None` when relabelling drops it.
-    series: Option<SeriesId>,
-    last_seen: u32,
-}
-
-struct SeriesState {
-    series: Arc<Series>,
-    /// Last sample that was handed over.
-    last: Option<Sample>,
-    /// Iteration in which it was last alive; 0 is never.
-    alive: u32,
-    /// Entries that lead here.
-    uses: u32,
-    /// Last sample of the running iteration, valid when `pending_iteration` is the current one.
-    pending: Timestamp,
-    pending_iteration: u32,
-}
-
-struct ReportState {
-    series: Arc<Series>,
+#[derive(Debug, Clone, Copy)]
+struct Report {
+    series: SeriesId,
     last: Option<Timestamp>,
 }
 
@@ -85,95 +57,97 @@ pub(crate) enum Order {
     Older,
 }
 
+/// A series without any sample so far.
+const NO_SAMPLE: Sample = Sample { timestamp: Timestamp::from_millis(i64::MIN), value: 0.0 };
+
+/// Most characters in the labels of an exemplar (OpenMetrics).
+const MAX_EXEMPLAR_LENGTH: usize = 128;
+
+fn exemplar_length(offered: &BatchExemplar) -> usize {
+    let labels = offered.exemplar.labels.iter();
+    labels.map(|(name, value)| name.chars().count() + value.chars().count()).sum()
+}
+
+/// Whether `offered` is another exemplar than `newest`, and in order.
+fn is_newer(offered: &BatchExemplar, newest: &BatchExemplar) -> bool {
+    let (a, b) = (&offered.exemplar, &newest.exemplar);
+    let timed = a.timestamp.is_some() || b.timestamp.is_some();
+    let same_time = !timed || offered.timestamp == newest.timestamp;
+    if same_time && a.labels == b.labels && a.value == b.value {
+        return false;
+    }
+    let order = offered.timestamp.cmp(&newest.timestamp);
+    order.is_gt() || (order.is_eq() && a.value >= b.value)
+}
+
 impl SeriesCache {
-    pub(crate) fn new() -> Self {
-        Self {
-            iteration: 1,
-            successful_count: 0,
-            entries: Slots::new(),
-            by_text: HashTable::new(),
-            series: Slots::new(),
-            by_labels: HashTable::new(),
-            hasher: RandomState::default(),
-            reports: Default::default(),
-            seen: 0,
-            bytes: 0,
+    /// The series, by their numbers.
+    pub(crate) fn table(&self) -> &SeriesTable {
+        &self.series
+    }
+
+    /// Begins a scrape.
+    pub(crate) fn begin(&mut self) {
+        self.layout.begin();
+        self.alive_now.clear();
+        self.pending.clear();
+        self.pending_times.clear();
+        self.fresh.clear();
+    }
+
+    /// The series with these labels, and whether it is new.
+    pub(crate) fn series(&mut self, labels: &LabelsBuilder) -> (SeriesId, bool) {
+        let hash = hash_labels(labels.iter());
+        match self.series.find(hash, labels.iter()) {
+            Some(id) => (id, false),
+            None => (self.insert(hash, labels), true),
         }
     }
 
-    /// Finds `text` and notes that it was seen in this iteration.
-    pub(crate) fn look_up(&mut self, text: &[u8]) -> Lookup {
-        let hash = self.hasher.hash_one(text);
-        let entries = &mut self.entries;
-        let Some(&at) = self.by_text.find(hash, |&at| *entries.get(at).text == *text) else {
-            return Lookup::Unknown;
+    /// The series with these labels if it is known.
+    pub(crate) fn find(&mut self, labels: &LabelsBuilder) -> Option<SeriesId> {
+        self.series.find(hash_labels(labels.iter()), labels.iter())
+    }
+
+    fn insert(&mut self, hash: u64, labels: &LabelsBuilder) -> SeriesId {
+        let id = self.series.insert(hash, labels.iter());
+        self.fresh.insert(id.0);
+        // The number may have been another's.
+        if let Some(explicit) = &mut self.explicit {
+            let at = id.0 as usize;
+            explicit.resize(explicit.len().max(at + 1), NO_SAMPLE);
+            explicit[at] = NO_SAMPLE;
+        }
+        self.histograms.remove(id.0);
+        id
+    }
+
+    /// Compares `sample`, which has a time of its own or not, with the last one of its series. `pending` are those of this
+    /// scrape so far.
+    #[inline]
+    pub(crate) fn order(
+        &mut self,
+        id: SeriesId,
+        sample: Sample,
+        own_time: bool,
+        pending: impl Iterator<Item = (SeriesId, Timestamp)>,
+    ) -> Order {
+        if own_time {
+            self.remember_own_times();
+        }
+        if self.pending.contains(id.0) {
+            return self.order_of_pending(id, sample.timestamp, pending);
+        }
+        let last = match &self.explicit {
+            Some(explicit) => explicit[id.0 as usize],
+            None => match self.last {
+                // Every series that is no longer fresh had its last sample or marker at the latest then.
+                Some(last) if sample.timestamp <= last && !self.fresh.contains(id.0) => {
+                    Sample { timestamp: last, value: f64::INFINITY }
+                }
+                _ => return Order::Newer,
+            },
         };
-        let entry = entries.get_mut(at);
-        let repeated = entry.last_seen == self.iteration;
-        entry.last_seen = self.iteration;
-        self.seen += usize::from(!repeated);
-        match entry.series {
-            None => Lookup::Dropped,
-            Some(id) => Lookup::Series { id, repeated },
-        }
-    }
-
-    /// The series with these labels, if any text leads to it already.
-    pub(crate) fn find_labels(&self, labels: &Labels, hash: u64) -> Option<SeriesId> {
-        let found = self.by_labels.find(hash, |&at| self.series.get(at).series.labels() == labels);
-        found.map(|&at| SeriesId(at))
-    }
-
-    /// Remembers that relabelling drops `text`.
-    pub(crate) fn insert_dropped(&mut self, text: &[u8]) {
-        self.insert_entry(text, None);
-    }
-
-    /// Remembers a series with new labels.
-    pub(crate) fn insert_series(&mut self, text: &[u8], series: Series) -> SeriesId {
-        let hash = series.hash();
-        self.bytes += series.heap_bytes();
-        let state = SeriesState {
-            series: Arc::new(series),
-            last: None,
-            alive: 0,
-            uses: 0,
-            pending: Timestamp::default(),
-            pending_iteration: 0,
-        };
-        let at = self.series.insert(state);
-        let series = &self.series;
-        self.by_labels.insert_unique(hash, at, |&at| series.get(at).series.hash());
-        self.insert_text(text, SeriesId(at));
-        SeriesId(at)
-    }
-
-    /// Remembers another text of a known series.
-    pub(crate) fn insert_text(&mut self, text: &[u8], id: SeriesId) {
-        self.series.get_mut(id.0).uses += 1;
-        self.insert_entry(text, Some(id));
-    }
-
-    fn insert_entry(&mut self, text: &[u8], series: Option<SeriesId>) {
-        let hash = self.hasher.hash_one(text);
-        self.bytes += text.len();
-        self.seen += 1;
-        let at = self.entries.insert(Entry { text: text.into(), series, last_seen: self.iteration });
-        let (entries, hasher) = (&self.entries, &self.hasher);
-        self.by_text.insert_unique(hash, at, |&at| hasher.hash_one(&*entries.get(at).text));
-    }
-
-    /// Compares `sample` with the last one of its series, pending ones of this iteration included.
-    pub(crate) fn order(&self, id: SeriesId, sample: Sample) -> Order {
-        let state = self.series.get(id.0);
-        if state.pending_iteration == self.iteration {
-            return match sample.timestamp.cmp(&state.pending) {
-                std::cmp::Ordering::Greater => Order::Newer,
-                std::cmp::Ordering::Equal => Order::Duplicate,
-                std::cmp::Ordering::Less => Order::Older,
-            };
-        }
-        let Some(last) = state.last else { return Order::Newer };
         match sample.timestamp.cmp(&last.timestamp) {
             std::cmp::Ordering::Greater => Order::Newer,
             std::cmp::Ordering::Equal if last == sample => Order::Repeated,
@@ -182,122 +156,228 @@ impl SeriesCache {
         }
     }
 
-    /// Notes a sample that is handed over if the iteration succeeds.
+    fn order_of_pending(
+        &mut self,
+        id: SeriesId,
+        timestamp: Timestamp,
+        pending: impl Iterator<Item = (SeriesId, Timestamp)>,
+    ) -> Order {
+        if self.pending_times.is_empty() {
+            self.pending_times.extend(pending);
+        }
+        match self.pending_times.get(&id).map(|last| timestamp.cmp(last)) {
+            Some(std::cmp::Ordering::Greater) | None => Order::Newer,
+            Some(std::cmp::Ordering::Equal) => Order::Duplicate,
+            Some(std::cmp::Ordering::Less) => Order::Older,
+        }
+    }
+
+    /// A series has a sample with a time of its own: from now on the last sample of each series is remembered.
+    pub(crate) fn remember_own_times(&mut self) {
+        if self.explicit.is_some() {
+            return;
+        }
+        let mut explicit = vec![NO_SAMPLE; self.series.capacity()];
+        if let Some(last) = self.last {
+            for at in self.alive.iter() {
+                explicit[at as usize] = Sample { timestamp: last, value: f64::INFINITY };
+            }
+        }
+        self.explicit = Some(explicit);
+    }
+
+    /// Notes a sample that is handed over if the scrape succeeds.
+    #[inline]
     pub(crate) fn set_pending(&mut self, id: SeriesId, timestamp: Timestamp) {
-        let state = self.series.get_mut(id.0);
-        state.pending = timestamp;
-        state.pending_iteration = self.iteration;
-    }
-
-    /// Hands a pending sample over.
-    pub(crate) fn commit(&mut self, id: SeriesId, sample: Sample) -> Arc<Series> {
-        let state = self.series.get_mut(id.0);
-        state.last = Some(sample);
-        Arc::clone(&state.series)
-    }
-
-    /// Marks a series as alive in this iteration. True when it was not alive after the previous one.
-    pub(crate) fn set_alive(&mut self, id: SeriesId) -> bool {
-        let state = self.series.get_mut(id.0);
-        if state.alive == self.iteration {
-            return false;
+        self.pending.insert(id.0);
+        if !self.pending_times.is_empty() {
+            self.pending_times.insert(id, timestamp);
         }
-        let was_alive = state.alive != 0 && state.alive == self.iteration - 1;
-        state.alive = self.iteration;
-        !was_alive
     }
 
-    /// The hash of a series' labels.
-    pub(crate) fn series_hash(&self, id: SeriesId) -> u64 {
-        self.series.get(id.0).series.hash()
+    /// Marks a series as alive in the running scrape.
+    #[inline]
+    pub(crate) fn set_alive(&mut self, id: SeriesId) {
+        self.alive_now.insert(id.0);
     }
 
-    /// Ends the iteration: series that were alive and no longer are get a stale marker at `at`, pushed to `out`.
-    /// After a successful scrape (`flush`), entries that were not seen are forgotten.
-    ///
-    /// Returns whether the cache had to be flushed although the scrape failed.
-    pub(crate) fn end_iteration(
+    /// The running scrape failed: nothing of it counts.
+    pub(crate) fn fail(&mut self) {
+        self.alive_now.clear();
+        self.pending.clear();
+        self.pending_times.clear();
+    }
+
+    /// Whether the last sample of a series was a native histogram.
+    pub(crate) fn is_histogram(&self, id: SeriesId) -> bool {
+        self.histograms.contains(id.0)
+    }
+
+    /// Notes the samples that a successful scrape hands over.
+    pub(crate) fn commit(
         &mut self,
-        at: Timestamp,
-        flush: bool,
-        out: &mut Vec<(Arc<Series>, Sample)>,
-    ) -> bool {
-        self.mark_stale(at, out);
-        let count = self.entries.len();
-        // Labels that vary from one failing scrape to the next must not grow the cache for ever.
-        let forced = !flush && count > self.successful_count * 2 + 1_000;
-        if (flush || forced) && self.seen < count {
-            self.forget_unseen();
+        samples: &[BatchSample],
+        histograms: &[BatchHistogram],
+        scrape: Timestamp,
+    ) {
+        if let Some(explicit) = &mut self.explicit {
+            for sample in samples {
+                let last = Sample { timestamp: sample.timestamp, value: sample.value };
+                explicit[sample.series.0 as usize] = last;
+            }
+            for sample in histograms {
+                let last = Sample { timestamp: sample.timestamp, value: sample.histogram.sum };
+                explicit[sample.series.0 as usize] = last;
+            }
         }
-        self.seen = 0;
-        if flush {
-            self.successful_count = self.entries.len();
+        if !histograms.is_empty() || self.histograms.iter().next().is_some() {
+            samples.iter().for_each(|sample| self.histograms.remove(sample.series.0));
+            histograms.iter().for_each(|sample| {
+                self.histograms.insert(sample.series.0);
+            });
         }
-        self.iteration = match self.iteration.checked_add(1) {
-            Some(next) => next,
-            None => self.renumber(),
-        };
-        forced
+        self.last = Some(self.last.map_or(scrape, |last| last.max(scrape)));
     }
 
-    /// Pushes a stale marker for each series that is alive, and for the reports; used when the target is gone.
+    /// The exemplars of a successful scrape that were not handed over before and are not older than those
+    /// (Prometheus `CircularExemplarStorage.validateExemplar`).
+    pub(crate) fn admit_exemplars(&mut self, exemplars: Vec<BatchExemplar>) -> Vec<BatchExemplar> {
+        let mut admitted = exemplars;
+        admitted.retain(|offered| {
+            let newest = self.exemplars.get(&offered.series);
+            let fits = exemplar_length(offered) <= MAX_EXEMPLAR_LENGTH;
+            let admitted = fits && newest.is_none_or(|newest| is_newer(offered, newest));
+            if admitted {
+                self.exemplars.insert(offered.series, offered.clone());
+            }
+            admitted
+        });
+        admitted
+    }
+
+    /// Ends the scrape: series that were alive and no longer are get a stale marker at `at`, added to `out`. Returns the
+    /// series that came alive.
+    pub(crate) fn end(&mut self, at: Timestamp, out: &mut Vec<BatchSample>) -> Vec<SeriesId> {
+        let marker = Sample { timestamp: at, value: stale_nan() };
+        for vanished in self.alive.without(&self.alive_now) {
+            let newer = match &mut self.explicit {
+                Some(explicit) => {
+                    let last = &mut explicit[vanished as usize];
+                    let newer = at > last.timestamp;
+                    if newer {
+                        *last = marker;
+                    }
+                    newer
+                }
+                None => self.last.is_none_or(|last| at >= last),
+            };
+            if newer {
+                out.push(BatchSample { series: SeriesId(vanished), timestamp: at, value: marker.value });
+            }
+        }
+        let appeared = self.alive_now.without(&self.alive).map(SeriesId).collect();
+        std::mem::swap(&mut self.alive, &mut self.alive_now);
+        self.last = Some(self.last.map_or(at, |last| last.max(at)));
+        appeared
+    }
+
+    /// Forgets series that no line leads to any more. To be called when the samples of the scrape have been handed over.
+    pub(crate) fn forget_unreachable(&mut self) {
+        let mut reachable = Bits::default();
+        self.layout.series().for_each(|id| {
+            reachable.insert(id.0);
+        });
+        self.reports.iter().flatten().for_each(|report| {
+            reachable.insert(report.series.0);
+        });
+        self.remove_unless(&reachable);
+    }
+
+    /// The running scrape did not take place: its body was not read to the end.
+    pub(crate) fn abandon(&mut self) {
+        self.layout.abandon();
+        if self.fresh.iter().next().is_some() {
+            self.forget_unreachable();
+        }
+        self.begin();
+    }
+
+    fn remove_unless(&mut self, reachable: &Bits) {
+        let mut all = Bits::default();
+        all.insert_below(self.series.capacity() as u32);
+        for at in all.without(reachable) {
+            if self.series.contains(SeriesId(at)) {
+                self.series.remove(SeriesId(at));
+                self.exemplars.remove(&SeriesId(at));
+                self.alive.remove(at);
+            }
+        }
+    }
+
+    /// Gives memory back that only changes need. To be called between scrapes.
+    pub(crate) fn settle(&mut self) {
+        self.pending_times = HashMap::new();
+        self.series.settle();
+    }
+
+    /// Adds a stale marker for each series that is alive, and for the reports, unless `wanted` refuses its hash; used
+    /// when the target is gone.
     pub(crate) fn end_of_run(
-        &mut self,
+        &self,
         at: Timestamp,
         mut wanted: impl FnMut(u64) -> bool,
-        out: &mut Vec<(Arc<Series>, Sample)>,
+        out: &mut Vec<BatchSample>,
     ) {
-        let marker = Sample { timestamp: at, value: stale_nan() };
-        let previous = self.iteration - 1;
-        for state in self.series.iter() {
-            let alive = previous != 0 && state.alive == previous;
-            let newer = state.last.is_none_or(|last| at > last.timestamp);
-            if alive && newer && wanted(state.series.hash()) {
-                out.push((Arc::clone(&state.series), marker));
+        let mut mark = |series: SeriesId, last: Option<Timestamp>| {
+            if last.is_none_or(|last| at > last) && wanted(self.series.hash(series)) {
+                out.push(BatchSample { series, timestamp: at, value: stale_nan() });
             }
+        };
+        for series in self.alive.iter() {
+            let last = match &self.explicit {
+                Some(explicit) => Some(explicit[series as usize].timestamp),
+                None => self.last,
+            };
+            mark(SeriesId(series), last);
         }
         for report in self.reports.iter().flatten() {
-            let newer = report.last.is_none_or(|last| at > last);
-            if newer && wanted(report.series.hash()) {
-                out.push((Arc::clone(&report.series), marker));
-            }
+            mark(report.series, report.last);
         }
     }
 
     /// Hashes of the labels of all series that are alive, reports included.
     pub(crate) fn live_hashes(&self) -> impl Iterator<Item = u64> {
-        let previous = self.iteration - 1;
-        let live = self.series.iter().filter(move |state| previous != 0 && state.alive == previous);
         let reports = self.reports.iter().flatten().filter(|report| report.last.is_some());
-        live.map(|state| state.series.hash()).chain(reports.map(|report| report.series.hash()))
+        let series = self.alive.iter().map(SeriesId).chain(reports.map(|report| report.series));
+        series.map(|id| self.series.hash(id))
     }
 
-    /// Hands over one value of the scrape's own report, unless it is not newer than the last one.
-    ///
-    /// The second part is the hash of the series when it appears for the first time.
+    /// Adds one value of the scrape's own report, unless it is not newer than the last one. Returns the series when it
+    /// appears for the first time.
     pub(crate) fn report(
         &mut self,
         kind: ReportKind,
         target_labels: &Labels,
         sample: Sample,
-    ) -> (Option<(Arc<Series>, Sample)>, Option<u64>) {
-        let bytes = &mut self.bytes;
-        let state = self.reports[kind as usize].get_or_insert_with(|| {
-            let mut builder = LabelsBuilder::from_labels(target_labels);
-            builder.set(METRIC_NAME, kind.name());
-            let series = Series::new(builder.build());
-            *bytes += series.heap_bytes();
-            ReportState { series: Arc::new(series), last: None }
+        out: &mut Vec<BatchSample>,
+    ) -> Option<SeriesId> {
+        let report = self.reports[kind as usize].unwrap_or_else(|| {
+            let mut labels = LabelsBuilder::from_labels(target_labels);
+            labels.set(METRIC_NAME, kind.name());
+            Report { series: self.series(&labels).0, last: None }
         });
-        let first = state.last.is_none().then(|| state.series.hash());
-        if state.last.is_some_and(|last| sample.timestamp <= last) {
-            return (None, first);
+        // A target that exposes a series of this name has the first word.
+        let exposed = self.pending.contains(report.series.0);
+        let newer = report.last.is_none_or(|last| sample.timestamp > last);
+        if newer && !exposed {
+            out.push(BatchSample { series: report.series, timestamp: sample.timestamp, value: sample.value });
         }
-        state.last = Some(sample.timestamp);
-        (Some((Arc::clone(&state.series), sample)), first)
+        let last = if newer { Some(sample.timestamp) } else { report.last };
+        self.reports[kind as usize] = Some(Report { last, ..report });
+        report.last.is_none().then_some(report.series)
     }
 
-    /// Series (not entries) in the cache.
+    /// Series in the cache, the reports' included.
     pub(crate) fn series_count(&self) -> usize {
         self.series.len()
     }
@@ -307,129 +387,13 @@ impl SeriesCache {
         self.reports.iter().flatten().any(|report| report.last.is_some())
     }
 
-    /// Heap bytes, without the memos of consumers.
+    /// Heap bytes, what consumers remember included.
     pub(crate) fn heap_bytes(&self) -> usize {
-        let tables = (self.by_text.capacity() + self.by_labels.capacity()) * (size_of::<u32>() + 1);
-        self.bytes + tables + self.entries.heap_bytes() + self.series.heap_bytes()
-    }
-
-    fn mark_stale(&mut self, at: Timestamp, out: &mut Vec<(Arc<Series>, Sample)>) {
-        let marker = Sample { timestamp: at, value: stale_nan() };
-        let (current, previous) = (self.iteration, self.iteration - 1);
-        for state in self.series.iter_mut() {
-            let vanished = state.alive != current && previous != 0 && state.alive == previous;
-            if vanished && state.last.is_none_or(|last| at > last.timestamp) {
-                state.last = Some(marker);
-                out.push((Arc::clone(&state.series), marker));
-            }
-        }
-    }
-
-    fn forget_unseen(&mut self) {
-        let iteration = self.iteration;
-        for at in self.entries.positions() {
-            if self.entries.get(at).last_seen != iteration {
-                self.forget(at);
-            }
-        }
-        let (entries, hasher) = (&self.entries, &self.hasher);
-        shrink(&mut self.by_text, |&at| hasher.hash_one(&*entries.get(at).text));
-        let series = &self.series;
-        shrink(&mut self.by_labels, |&at| series.get(at).series.hash());
-    }
-
-    fn forget(&mut self, at: u32) {
-        let entry = self.entries.remove(at);
-        self.bytes -= entry.text.len();
-        if let Ok(found) = self.by_text.find_entry(self.hasher.hash_one(&*entry.text), |&other| other == at) {
-            found.remove();
-        }
-        let Some(id) = entry.series else { return };
-        let state = self.series.get_mut(id.0);
-        state.uses -= 1;
-        if state.uses > 0 {
-            return;
-        }
-        let state = self.series.remove(id.0);
-        self.bytes -= state.series.heap_bytes();
-        if let Ok(found) = self.by_labels.find_entry(state.series.hash(), |&other| other == id.0) {
-            found.remove();
-        }
-    }
-
-    /// Starts the iterations over after four billion of them.
-    fn renumber(&mut self) -> u32 {
-        let last = self.iteration;
-        for entry in self.entries.iter_mut() {
-            entry.last_seen = u32::from(entry.last_seen == last);
-        }
-        for state in self.series.iter_mut() {
-            state.alive = u32::from(state.alive == last);
-            state.pending_iteration = 0;
-        }
-        2
-    }
-}
-
-/// Gives memory back after a target has shrunk a lot.
-fn shrink(table: &mut HashTable<u32>, hasher: impl Fn(&u32) -> u64) {
-    if table.capacity() > 4 * table.len() + 64 {
-        table.shrink_to_fit(hasher);
-    }
-}
-
-/// A vector with stable positions and a free list.
-struct Slots<T> {
-    slots: Vec<Option<T>>,
-    free: Vec<u32>,
-}
-
-impl<T> Slots<T> {
-    fn new() -> Self {
-        Self { slots: Vec::new(), free: Vec::new() }
-    }
-
-    fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
-    }
-
-    fn insert(&mut self, value: T) -> u32 {
-        if let Some(at) = self.free.pop() {
-            self.slots[at as usize] = Some(value);
-            return at;
-        }
-        let at = u32::try_from(self.slots.len()).expect("a body of 4 GiB is refused long before");
-        self.slots.push(Some(value));
-        at
-    }
-
-    fn get(&self, at: u32) -> &T {
-        self.slots[at as usize].as_ref().expect("tables only hold occupied positions")
-    }
-
-    fn get_mut(&mut self, at: u32) -> &mut T {
-        self.slots[at as usize].as_mut().expect("tables only hold occupied positions")
-    }
-
-    fn remove(&mut self, at: u32) -> T {
-        self.free.push(at);
-        self.slots[at as usize].take().expect("tables only hold occupied positions")
-    }
-
-    fn positions(&self) -> Vec<u32> {
-        let occupied = self.slots.iter().enumerate().filter(|(_, slot)| slot.is_some());
-        occupied.map(|(at, _)| at as u32).collect()
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &T> {
-        self.slots.iter().flatten()
-    }
-
-    fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.slots.iter_mut().flatten()
-    }
-
-    fn heap_bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<Option<T>>() + self.free.capacity() * size_of::<u32>()
+        let bits = [&self.alive, &self.alive_now, &self.pending, &self.fresh, &self.histograms];
+        self.layout.heap_bytes()
+            + self.series.heap_bytes()
+            + bits.iter().map(|bits| bits.heap_bytes()).sum::<usize>()
+            + self.exemplars.capacity() * size_of::<(SeriesId, BatchExemplar)>()
+            + self.explicit.as_ref().map_or(0, |explicit| explicit.capacity() * size_of::<Sample>())
     }
 }

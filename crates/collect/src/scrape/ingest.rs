@@ -1,25 +1,35 @@
 //! From a response body to samples: parse, relabel, limits, order and staleness, all or nothing
 //! (Prometheus `scrapeLoopAppender.append`). Pure: no I/O, the time is handed in.
 
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
+use outrigger_model::histogram::Histogram;
 use outrigger_model::labels::LabelsBuilder;
-use outrigger_model::sample::{Sample, Timestamp};
-use outrigger_wire::exposition::{Entry, ParseError, Parser, Series as Exposed};
+use outrigger_model::sample::{Sample, Timestamp, is_stale_nan};
+use outrigger_wire::exposition::{Entry, LineParser, MetricType, ParseError, Parser, Series as Exposed};
+use rapidhash::fast::GlobalState;
 
-use crate::batch::MetricMetadata;
-use crate::scrape::cache::{Lookup, Order, SeriesCache, SeriesId};
-use crate::scrape::metadata::MetadataWatch;
-use crate::scrape::relabel_sample::{LabelRules, SeriesError};
-use crate::series::Series;
+use super::cache::{Order, SeriesCache};
+use super::layout::{Leads, Line};
+use super::metadata::MetadataWatch;
+use super::relabel_sample::{LabelRules, SeriesError};
+use crate::batch::{BatchExemplar, BatchHistogram, BatchSample, MetricMetadata};
+use crate::series::SeriesId;
 
 /// Samples further ahead of the wall clock are not taken (Prometheus `scrape.maxAheadTime`).
 const MAX_AHEAD_MILLIS: i64 = 10 * 60 * 1_000;
 
+/// So many lines of the layout are tried before a line is looked up: one or two that are gone cost little.
+const NEAR: usize = 4;
+
+/// Longest line, and most of a line that is kept until the next piece of the body.
+const MAX_CARRY_BYTES: usize = 4 << 20;
+
 /// Why a body was refused as a whole.
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
-    /// The body is not in the text format.
+    /// The body is not in the format that it claims to be in.
     #[error(transparent)]
     Parse(#[from] ParseError),
     /// A series that may not be.
@@ -44,15 +54,21 @@ pub(crate) struct SampleRules<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Ingested {
     /// Samples and stale markers to hand over.
-    pub(crate) samples: Vec<(Arc<Series>, Sample)>,
+    pub(crate) samples: Vec<BatchSample>,
+    /// Native histograms to hand over.
+    pub(crate) histograms: Vec<BatchHistogram>,
+    /// Exemplars to hand over.
+    pub(crate) exemplars: Vec<BatchExemplar>,
     /// Metadata to hand over.
     pub(crate) metadata: Vec<Arc<MetricMetadata>>,
     pub(crate) counts: Counts,
     pub(crate) drops: Drops,
-    /// Hashes of series that are alive now and were not before.
-    pub(crate) appeared: Vec<u64>,
+    /// Series that are alive now and were not before.
+    pub(crate) appeared: Vec<SeriesId>,
     /// The cache was flushed although the scrape failed.
     pub(crate) forced_flush: bool,
+    /// Lines are no longer there: [`SeriesCache::forget_unreachable`] is to be called after handing over.
+    pub(crate) forgotten: bool,
     /// Why nothing of the body was taken; the samples are then stale markers.
     pub(crate) error: Option<IngestError>,
 }
@@ -82,63 +98,319 @@ pub(crate) struct ScrapeTimes {
     pub(crate) now: Timestamp,
 }
 
-/// Takes in the body of a successful response. An empty body is an empty scrape: every series goes stale.
-pub(crate) fn ingest(
-    body: &[u8],
-    cache: &mut SeriesCache,
-    metadata: &mut MetadataWatch,
-    rules: &SampleRules<'_>,
-    times: ScrapeTimes,
-) -> Ingested {
-    if body.is_empty() {
-        return ingest_nothing(cache, times.scrape);
-    }
-    let mut run = Run {
-        cache,
-        rules,
-        times,
-        pending: Vec::new(),
-        unchanged: Vec::new(),
-        appended: 0,
-        over_sample_limit: false,
-        counts: Counts::default(),
-        drops: Drops::default(),
-        builder: LabelsBuilder::new(),
-        exposed: Vec::new(),
-    };
-    let result = run.parse(body, metadata);
-    let mut ingested = Ingested { counts: run.counts, drops: run.drops, ..Ingested::default() };
-    match result {
-        Ok(()) => {
-            run.commit(&mut ingested);
-            ingested.metadata = metadata.due(body, times.now);
-        }
-        Err(error) => {
-            // Samples left out of a scrape that failed as a whole are not lost for their own reason.
-            ingested.drops = Drops::default();
-            ingested.error = Some(error);
-        }
-    }
-    let succeeded = ingested.error.is_none();
-    ingested.forced_flush = cache.end_iteration(times.scrape, succeeded, &mut ingested.samples);
-    ingested
-}
-
 /// A failed scrape is an empty one: every series goes stale.
 pub(crate) fn ingest_nothing(cache: &mut SeriesCache, at: Timestamp) -> Ingested {
+    cache.begin();
     let mut ingested = Ingested::default();
-    ingested.forced_flush = cache.end_iteration(at, false, &mut ingested.samples);
+    end(cache, at, false, &mut ingested);
     ingested
 }
 
-/// One pass over one body. Nothing of it is visible outside the cache's bookkeeping until [`Run::commit`].
+/// Ends a scrape: adds the stale markers of what vanished.
+fn end(cache: &mut SeriesCache, at: Timestamp, succeeded: bool, ingested: &mut Ingested) {
+    let markers = ingested.samples.len();
+    ingested.appeared = cache.end(at, &mut ingested.samples);
+    mark_histograms(cache, markers, ingested);
+    let ended = cache.layout.end(succeeded);
+    ingested.forced_flush = ended.forced;
+    ingested.forgotten = ended.forgotten;
+}
+
+/// The markers, from number `markers` on, of series that were native histograms are native histograms.
+pub(crate) fn mark_histograms(cache: &SeriesCache, markers: usize, ingested: &mut Ingested) {
+    let histograms = &mut ingested.histograms;
+    let mut at = 0;
+    ingested.samples.retain(|sample| {
+        at += 1;
+        let histogram = at > markers && is_stale_nan(sample.value) && cache.is_histogram(sample.series);
+        if histogram {
+            histograms.push(BatchHistogram {
+                series: sample.series,
+                timestamp: sample.timestamp,
+                histogram: Box::new(Histogram::stale()),
+            });
+        }
+        !histogram
+    });
+}
+
+/// One pass over one body, which comes piece by piece. Nothing of it is visible outside the cache's bookkeeping until
+/// [`Pass::finish`].
+pub(crate) struct Pass<'a> {
+    run: Run<'a>,
+    metadata: &'a mut MetadataWatch,
+    /// The beginning of a line whose end is in the next piece.
+    carry: Vec<u8>,
+    metric_type: MetricType,
+    /// Lines in the pieces before.
+    lines: usize,
+    /// Nothing more is read: the body has ended before its last byte, or is wrong.
+    ended: bool,
+    error: Option<IngestError>,
+    empty: bool,
+}
+
+impl<'a> Pass<'a> {
+    /// Begins with a body.
+    pub(crate) fn new(
+        cache: &'a mut SeriesCache,
+        metadata: &'a mut MetadataWatch,
+        rules: &'a SampleRules<'a>,
+        times: ScrapeTimes,
+    ) -> Self {
+        cache.begin();
+        metadata.begin(times.now);
+        let run = Run {
+            cache,
+            rules,
+            times,
+            samples: Vec::new(),
+            histograms: Vec::new(),
+            exemplars: Vec::new(),
+            appended: 0,
+            over_sample_limit: false,
+            counts: Counts::default(),
+            drops: Drops::default(),
+            builder: LabelsBuilder::new(),
+            exposed: Vec::new(),
+        };
+        Self {
+            run,
+            metadata,
+            carry: Vec::new(),
+            metric_type: MetricType::Unknown,
+            lines: 0,
+            ended: false,
+            error: None,
+            empty: true,
+        }
+    }
+
+    /// Takes the next piece of the body.
+    pub(crate) fn text(&mut self, piece: &[u8]) {
+        self.empty &= piece.is_empty();
+        if self.ended {
+            return;
+        }
+        let mut piece = piece;
+        if !self.carry.is_empty() {
+            let end = memchr::memchr(b'\n', piece).map_or(piece.len(), |at| at + 1);
+            let (rest, next) = piece.split_at(end);
+            self.carry.extend_from_slice(rest);
+            piece = next;
+            if !rest.ends_with(b"\n") && self.carry.len() < MAX_CARRY_BYTES {
+                return;
+            }
+            let carry = std::mem::take(&mut self.carry);
+            let read = self.read(&carry, false);
+            self.carry = carry;
+            self.carry.drain(..read);
+            if self.ended {
+                return;
+            }
+            if !self.carry.is_empty() {
+                // A newline within a label value: what looked like a whole line was none.
+                self.carry.extend_from_slice(piece);
+                return;
+            }
+        }
+        let whole = memchr::memrchr(b'\n', piece).map_or(0, |at| at + 1);
+        let read = self.read(&piece[..whole], false);
+        if !self.ended {
+            self.carry.extend_from_slice(&piece[read..]);
+        }
+    }
+
+    /// Reads whole lines; returns the number of bytes that were read.
+    fn read(&mut self, lines: &[u8], last: bool) -> usize {
+        let parser = Parser::resume(lines, self.metric_type);
+        let (read, result) = self.read_lines(parser, lines.len(), last);
+        if let Err(mut error) = result {
+            if let IngestError::Parse(error) = &mut error {
+                error.line += self.lines;
+            }
+            self.error = Some(error);
+            self.ended = true;
+        }
+        self.lines += memchr::memchr_iter(b'\n', &lines[..read.min(lines.len())]).count();
+        read
+    }
+
+    fn read_lines<'b>(
+        &mut self,
+        mut parser: impl LineParser<'b>,
+        length: usize,
+        last: bool,
+    ) -> (usize, Result<(), IngestError>) {
+        loop {
+            match self.known(&mut parser) {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(error) => return (length, Err(error)),
+            }
+            let start = parser.line_start();
+            if start >= length && !last {
+                return (length, Ok(()));
+            }
+            match parser.next() {
+                None => {
+                    self.ended = true;
+                    return (length, Ok(()));
+                }
+                Some(Ok(entry)) => {
+                    let line = parser.consumed_since(start);
+                    if let Err(error) = self.entry(entry, line) {
+                        return (length, Err(error));
+                    }
+                }
+                // What is wrong here may be right with the next piece.
+                Some(Err(_)) if !last && length - start < MAX_CARRY_BYTES => return (start, Ok(())),
+                Some(Err(error)) => return (length, Err(error.into())),
+            }
+        }
+    }
+
+    /// Takes the next line if it is one that the layout expects about here.
+    #[inline]
+    fn known<'b>(&mut self, parser: &mut impl LineParser<'b>) -> Result<bool, IngestError> {
+        let near = if self.run.cache.layout.has_order() { NEAR } else { 0 };
+        let mut skip = 0;
+        while let Some(line) = self.run.cache.layout.expected(skip) {
+            let found = parser
+                .upcoming(line.length as usize)
+                .is_some_and(|upcoming| hash_line(upcoming) == line.hash);
+            if found {
+                return self.take_known(parser, line, skip);
+            }
+            skip += 1;
+            if skip > near {
+                break;
+            }
+        }
+        Ok(false)
+    }
+
+    #[inline]
+    fn take_known<'b>(
+        &mut self,
+        parser: &mut impl LineParser<'b>,
+        line: Line,
+        skip: usize,
+    ) -> Result<bool, IngestError> {
+        let length = line.length as usize;
+        let leads = line.leads();
+        match leads {
+            Leads::Type(_) | Leads::Comment if self.metadata.is_due() => return Ok(false),
+            Leads::Type(metric_type) => {
+                if !parser.pass_known_line(length) {
+                    return Ok(false);
+                }
+                parser.set_metric_type(metric_type);
+                self.metric_type = metric_type;
+                self.run.cache.layout.take_expected(skip);
+            }
+            Leads::Comment => {
+                if !parser.pass_known_line(length) {
+                    return Ok(false);
+                }
+                self.run.cache.layout.take_expected(skip);
+            }
+            Leads::Dropped | Leads::Series(_) => {
+                let Some(series) = parser.next_known_length(length) else { return Ok(false) };
+                let repeated = self.run.cache.layout.take_expected(skip);
+                self.run.take_known(&series?, leads, repeated);
+            }
+        }
+        Ok(true)
+    }
+
+    fn entry(&mut self, entry: Entry<'_>, line: &[u8]) -> Result<(), IngestError> {
+        let leads = match entry {
+            Entry::Series(series) => return self.run.take(series, None),
+            Entry::Histogram(native) => return self.run.take(native.series, Some(native.histogram)),
+            Entry::Type { name, metric_type } => {
+                self.metric_type = metric_type;
+                self.metadata.see_type(&name, metric_type);
+                Leads::Type(metric_type)
+            }
+            Entry::Help { name, text } => {
+                self.metadata.see_help(&name, &text);
+                Leads::Comment
+            }
+            Entry::Unit { name, unit } => {
+                self.metadata.see_unit(&name, &unit);
+                Leads::Comment
+            }
+            Entry::Comment(_) => Leads::Comment,
+        };
+        let hash = hash_line(line);
+        let layout = &mut self.run.cache.layout;
+        let expected = layout.expected(0).is_some_and(|expected| expected.is(hash, line.len()));
+        if expected {
+            layout.take_expected(0);
+        } else if layout.find(hash, line.len()).is_none() {
+            layout.insert(hash, line.len(), leads);
+            self.metadata.see_change();
+        }
+        Ok(())
+    }
+
+    /// The whole body was read.
+    pub(crate) fn finish(mut self) -> Ingested {
+        let carry = std::mem::take(&mut self.carry);
+        if !self.ended && !self.empty {
+            self.read(&carry, true);
+        }
+        let error = self.error.or(self.run.over_sample_limit.then_some(IngestError::SampleLimit));
+        let run = self.run;
+        let mut ingested = Ingested { counts: run.counts, ..Ingested::default() };
+        let (cache, times) = (run.cache, run.times);
+        // An empty body is an empty scrape: every series goes stale, but nothing is forgotten.
+        let succeeded = error.is_none() && !self.empty;
+        match error {
+            None => {
+                cache.commit(&run.samples, &run.histograms, times.scrape);
+                ingested.samples = run.samples;
+                ingested.histograms = run.histograms;
+                ingested.exemplars = cache.admit_exemplars(run.exemplars);
+                ingested.drops = run.drops;
+                if self.empty {
+                    self.metadata.fail();
+                } else {
+                    ingested.metadata = self.metadata.succeed(times.now);
+                }
+            }
+            Some(error) => {
+                // Samples left out of a scrape that failed as a whole are not lost for their own reason.
+                cache.fail();
+                self.metadata.fail();
+                ingested.error = Some(error);
+            }
+        }
+        end(cache, times.scrape, succeeded, &mut ingested);
+        ingested
+    }
+
+    /// The body was not read to its end: nothing of it counts.
+    pub(crate) fn abandon(self) {
+        self.run.cache.abandon();
+        self.metadata.fail();
+    }
+}
+
+#[inline]
+fn hash_line(line: &[u8]) -> u64 {
+    GlobalState::default().hash_one(line)
+}
+
+/// The samples of a pass.
 struct Run<'a> {
     cache: &'a mut SeriesCache,
     rules: &'a SampleRules<'a>,
     times: ScrapeTimes,
-    pending: Vec<Pending>,
-    /// Series whose last sample was exposed again.
-    unchanged: Vec<SeriesId>,
+    samples: Vec<BatchSample>,
+    histograms: Vec<BatchHistogram>,
+    exemplars: Vec<BatchExemplar>,
     /// Samples counted towards `sample_limit`.
     appended: u64,
     over_sample_limit: bool,
@@ -149,51 +421,64 @@ struct Run<'a> {
     exposed: Vec<(String, String)>,
 }
 
-struct Pending {
-    series: SeriesId,
-    /// Whether the series goes stale when it is no longer exposed.
-    tracked: bool,
-    sample: Sample,
-}
-
 /// What became of one sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Appended,
     OverSampleLimit,
     LeftOut,
 }
 
+/// A sample with what decides about it.
+struct Offered {
+    sample: Sample,
+    /// It has a time of its own.
+    own_time: bool,
+    histogram: Option<Box<Histogram>>,
+}
+
 impl Run<'_> {
-    fn parse(&mut self, body: &[u8], metadata: &mut MetadataWatch) -> Result<(), IngestError> {
-        metadata.begin();
-        for entry in Parser::new(body) {
-            match entry? {
-                Entry::Series(exposed) => {
-                    self.counts.scraped += 1;
-                    self.take(&exposed)?;
-                }
-                Entry::Type { name, metric_type } => metadata.see_type(&name, metric_type),
-                Entry::Help { name, text } => metadata.see_help(&name, &text),
-                Entry::Unit { .. } | Entry::Histogram(_) | Entry::Comment(_) => {}
-            }
-        }
-        if self.over_sample_limit { Err(IngestError::SampleLimit) } else { Ok(()) }
+    fn offered(&self, exposed: &Exposed<'_>, histogram: Option<Box<Histogram>>) -> Offered {
+        let own = exposed.timestamp.filter(|_| self.rules.honor_timestamps);
+        let sample = Sample { timestamp: own.unwrap_or(self.times.scrape), value: exposed.value };
+        Offered { sample, own_time: own.is_some(), histogram }
     }
 
-    fn take(&mut self, exposed: &Exposed<'_>) -> Result<(), IngestError> {
-        let own_timestamp = exposed.timestamp.filter(|_| self.rules.honor_timestamps);
-        let sample = Sample { timestamp: own_timestamp.unwrap_or(self.times.scrape), value: exposed.value };
-        let tracked = own_timestamp.is_none() || self.rules.track_timestamps_staleness;
-        match self.cache.look_up(exposed.raw()) {
-            Lookup::Dropped => return Ok(()),
-            Lookup::Series { repeated: true, .. } if own_timestamp.is_none() => self.drops.duplicate += 1,
-            Lookup::Series { id, .. } => {
-                self.append(id, sample, tracked);
+    /// A sample of a line that is known.
+    #[inline]
+    fn take_known(&mut self, exposed: &Exposed<'_>, leads: Leads, repeated: bool) {
+        self.counts.scraped += 1;
+        let Leads::Series(id) = leads else { return };
+        self.counts.post_metric_relabeling += 1;
+        let offered = self.offered(exposed, None);
+        if repeated && !offered.own_time {
+            self.drops.duplicate += 1;
+            return;
+        }
+        if self.append(id, offered) == Fate::Appended && !exposed.exemplars().is_empty() {
+            self.append_exemplars(id, exposed);
+        }
+    }
+
+    /// Any sample.
+    fn take(&mut self, exposed: Exposed<'_>, histogram: Option<Box<Histogram>>) -> Result<(), IngestError> {
+        let text = exposed.raw();
+        let hash = hash_line(text);
+        let layout = &mut self.cache.layout;
+        if let Some(found) = layout.find(hash, text.len()) {
+            self.counts.scraped += 1;
+            let Leads::Series(id) = found.leads else { return Ok(()) };
+            let offered = self.offered(&exposed, histogram);
+            if found.repeated && !offered.own_time {
+                self.drops.duplicate += 1;
+            } else if self.append(id, offered) == Fate::Appended {
+                self.append_exemplars(id, &exposed);
             }
-            Lookup::Unknown => {
-                if !self.take_unknown(exposed, sample, tracked)? {
-                    return Ok(());
-                }
+        } else {
+            self.counts.scraped += 1;
+            let offered = self.offered(&exposed, histogram);
+            if !self.take_unknown(&exposed, hash, offered)? {
+                return Ok(());
             }
         }
         self.counts.post_metric_relabeling += 1;
@@ -204,50 +489,57 @@ impl Run<'_> {
     fn take_unknown(
         &mut self,
         exposed: &Exposed<'_>,
-        sample: Sample,
-        tracked: bool,
+        hash: u64,
+        offered: Offered,
     ) -> Result<bool, IngestError> {
-        let text = exposed.raw();
+        let length = exposed.raw().len();
         self.exposed.clear();
         exposed.for_each_label(|name, value| self.exposed.push((name.to_owned(), value.to_owned())));
-        let Some(labels) = self.rules.labels.apply(&self.exposed, &mut self.builder)? else {
-            self.cache.insert_dropped(text);
+        if !self.rules.labels.apply(&self.exposed, &mut self.builder)? {
+            self.cache.layout.insert(hash, length, Leads::Dropped);
             return Ok(false);
-        };
-        let series = Series::new(labels);
-        let fate = match self.cache.find_labels(series.labels(), series.hash()) {
-            Some(id) => {
-                let fate = self.append(id, sample, tracked);
-                if matches!(fate, Fate::Appended) {
-                    self.cache.insert_text(text, id);
-                }
-                fate
-            }
-            None => match self.admit(sample) {
+        }
+        let (id, fate) = match self.cache.find(&self.builder) {
+            Some(id) => (id, self.append(id, offered)),
+            None => match self.admit(offered.sample) {
                 Fate::Appended => {
-                    let id = self.cache.insert_series(text, series);
-                    self.push(id, sample, tracked);
-                    Fate::Appended
+                    let (id, _) = self.cache.series(&self.builder);
+                    self.order_own_time(&offered);
+                    self.push(id, offered);
+                    (id, Fate::Appended)
                 }
-                fate => fate,
+                fate => return Ok(self.note_added(fate)),
             },
         };
         // Only a series that was taken is remembered: one that was not needs no stale marker later.
-        if matches!(fate, Fate::Appended) && !self.over_sample_limit {
-            self.counts.series_added += 1;
+        if fate == Fate::Appended {
+            self.cache.layout.insert(hash, length, Leads::Series(id));
+            self.append_exemplars(id, exposed);
         }
-        Ok(true)
+        Ok(self.note_added(fate))
     }
 
-    fn append(&mut self, id: SeriesId, sample: Sample, tracked: bool) -> Fate {
-        match self.admit(sample) {
+    fn note_added(&mut self, fate: Fate) -> bool {
+        if fate == Fate::Appended && !self.over_sample_limit {
+            self.counts.series_added += 1;
+        }
+        true
+    }
+
+    fn append(&mut self, id: SeriesId, offered: Offered) -> Fate {
+        match self.admit(offered.sample) {
             Fate::Appended => {}
             fate => return fate,
         }
-        match self.cache.order(id, sample) {
-            Order::Newer => self.push(id, sample, tracked),
-            Order::Repeated if tracked => self.unchanged.push(id),
-            Order::Repeated => {}
+        let pending = self.samples.iter().map(|sample| (sample.series, sample.timestamp));
+        let histograms = self.histograms.iter().map(|sample| (sample.series, sample.timestamp));
+        match self.cache.order(id, offered.sample, offered.own_time, pending.chain(histograms)) {
+            Order::Newer => self.push(id, offered),
+            Order::Repeated => {
+                if self.is_tracked(&offered) {
+                    self.cache.set_alive(id);
+                }
+            }
             Order::Duplicate => {
                 self.drops.duplicate += 1;
                 return Fate::LeftOut;
@@ -260,7 +552,13 @@ impl Run<'_> {
         Fate::Appended
     }
 
+    /// Whether the series goes stale when it is no longer exposed.
+    fn is_tracked(&self, offered: &Offered) -> bool {
+        !offered.own_time || self.rules.track_timestamps_staleness
+    }
+
     /// `sample_limit`, then the time limit, in Prometheus' order (`appenderWithLimits`).
+    #[inline]
     fn admit(&mut self, sample: Sample) -> Fate {
         self.appended += 1;
         if self.rules.sample_limit > 0 && self.appended > self.rules.sample_limit {
@@ -275,27 +573,30 @@ impl Run<'_> {
         Fate::Appended
     }
 
-    fn push(&mut self, series: SeriesId, sample: Sample, tracked: bool) {
-        self.cache.set_pending(series, sample.timestamp);
-        self.pending.push(Pending { series, tracked, sample });
+    /// The first sample with a time of its own makes the cache remember each series' last one.
+    fn order_own_time(&mut self, offered: &Offered) {
+        if offered.own_time {
+            self.cache.remember_own_times();
+        }
     }
 
-    fn commit(self, ingested: &mut Ingested) {
-        let cache = self.cache;
-        ingested.samples.reserve(self.pending.len() + 8);
-        let mut alive = |cache: &mut SeriesCache, id| {
-            if cache.set_alive(id) {
-                ingested.appeared.push(cache.series_hash(id));
-            }
-        };
-        for pending in self.pending {
-            if pending.tracked {
-                alive(cache, pending.series);
-            }
-            ingested.samples.push((cache.commit(pending.series, pending.sample), pending.sample));
+    #[inline]
+    fn push(&mut self, series: SeriesId, offered: Offered) {
+        let timestamp = offered.sample.timestamp;
+        self.cache.set_pending(series, timestamp);
+        if self.is_tracked(&offered) {
+            self.cache.set_alive(series);
         }
-        for id in self.unchanged {
-            alive(cache, id);
+        match offered.histogram {
+            None => self.samples.push(BatchSample { series, timestamp, value: offered.sample.value }),
+            Some(histogram) => self.histograms.push(BatchHistogram { series, timestamp, histogram }),
+        }
+    }
+
+    fn append_exemplars(&mut self, series: SeriesId, exposed: &Exposed<'_>) {
+        for exemplar in exposed.exemplars() {
+            let timestamp = exemplar.timestamp.or(exposed.timestamp).unwrap_or(self.times.scrape);
+            self.exemplars.push(BatchExemplar { series, timestamp, exemplar: exemplar.clone() });
         }
     }
 }
@@ -306,7 +607,6 @@ mod tests {
 
     use outrigger_model::labels::Labels;
     use outrigger_model::names::NameValidation;
-    use outrigger_model::sample::is_stale_nan;
     use proptest::prelude::*;
 
     use super::*;
@@ -343,15 +643,37 @@ mod tests {
         series.iter().map(line).chain([end.to_owned()]).collect()
     }
 
-    fn name(series: &Series) -> String {
-        series.labels().get("s").unwrap_or_default().to_owned()
+    fn name(cache: &SeriesCache, series: SeriesId) -> String {
+        cache.table().to_labels(series).get("s").unwrap_or_default().to_owned()
+    }
+
+    /// Reads a body in pieces of this many bytes, as it comes off the wire.
+    fn ingest(
+        body: &[u8],
+        piece: usize,
+        cache: &mut SeriesCache,
+        metadata: &mut MetadataWatch,
+        rules: &SampleRules<'_>,
+        times: ScrapeTimes,
+    ) -> Ingested {
+        let mut pass = Pass::new(cache, metadata, rules, times);
+        body.chunks(piece).for_each(|piece| pass.text(piece));
+        pass.finish()
+    }
+
+    /// What becomes of the cache after handing over.
+    fn settle(cache: &mut SeriesCache, ingested: &Ingested) {
+        if ingested.forgotten {
+            cache.forget_unreachable();
+        }
+        cache.settle();
     }
 
     proptest! {
         /// Against a set of names: each exposed series has one sample, each that vanished one marker, a failed
         /// scrape is an empty one, and what is not exposed is forgotten in the end.
         #[test]
-        fn samples_and_stale_markers_follow_what_is_exposed(ticks in ticks()) {
+        fn samples_and_stale_markers_follow_what_is_exposed(ticks in ticks(), piece in 1usize..200) {
             let target_labels = Labels::from_pairs([("job", "j")]);
             let rules = SampleRules {
                 labels: LabelRules {
@@ -365,7 +687,7 @@ mod tests {
                 track_timestamps_staleness: false,
                 sample_limit: 0,
             };
-            let mut cache = SeriesCache::new();
+            let mut cache = SeriesCache::default();
             let mut metadata = MetadataWatch::default();
             let mut alive: BTreeSet<String> = BTreeSet::new();
             for (at, tick) in ticks.iter().enumerate() {
@@ -374,11 +696,11 @@ mod tests {
                 let (exposed, ingested) = match tick {
                     Tick::Body(series) => {
                         let body = body(series, "");
-                        (&series[..], ingest(body.as_bytes(), &mut cache, &mut metadata, &rules, times))
+                        (&series[..], ingest(body.as_bytes(), piece, &mut cache, &mut metadata, &rules, times))
                     }
                     Tick::Broken(series) => {
                         let body = body(series, "m{{\n");
-                        let ingested = ingest(body.as_bytes(), &mut cache, &mut metadata, &rules, times);
+                        let ingested = ingest(body.as_bytes(), piece, &mut cache, &mut metadata, &rules, times);
                         prop_assert!(ingested.error.is_some());
                         (&[][..], ingested)
                     }
@@ -386,14 +708,15 @@ mod tests {
                 };
                 let now: BTreeSet<String> = exposed.iter().map(|(series, _)| series.to_string()).collect();
                 let mut found: BTreeMap<(String, bool), usize> = BTreeMap::new();
-                for (series, sample) in &ingested.samples {
+                for sample in &ingested.samples {
                     prop_assert_eq!(sample.timestamp, time);
-                    *found.entry((name(series), is_stale_nan(sample.value))).or_default() += 1;
+                    *found.entry((name(&cache, sample.series), is_stale_nan(sample.value))).or_default() += 1;
                 }
                 let samples = now.iter().map(|series| ((series.clone(), false), 1));
                 let markers = alive.difference(&now).map(|series| ((series.clone(), true), 1));
                 prop_assert_eq!(found, samples.chain(markers).collect::<BTreeMap<_, _>>());
                 prop_assert_eq!(ingested.appeared.len(), now.difference(&alive).count());
+                settle(&mut cache, &ingested);
                 if matches!(tick, Tick::Body(series) if !series.is_empty()) {
                     prop_assert_eq!(ingested.counts.scraped, exposed.len());
                     prop_assert_eq!(ingested.drops.duplicate, exposed.len() - now.len());
@@ -421,16 +744,17 @@ mod tests {
             track_timestamps_staleness: false,
             sample_limit: 0,
         };
-        let (mut cache, mut metadata) = (SeriesCache::new(), MetadataWatch::default());
+        let (mut cache, mut metadata) = (SeriesCache::default(), MetadataWatch::default());
         let mut flushes = 0;
         for scrape in 0..500 {
             let lines: String = (0..10).map(|i| format!("m{{a=\"{scrape}\",b=\"{i}\"}} 1\n")).collect();
             let time = Timestamp::from_millis(scrape);
             let times = ScrapeTimes { scrape: time, now: time };
             let body = format!("{lines}m{{{{\n");
-            let ingested = ingest(body.as_bytes(), &mut cache, &mut metadata, &rules, times);
+            let ingested = ingest(body.as_bytes(), 1 << 20, &mut cache, &mut metadata, &rules, times);
             assert!(ingested.error.is_some());
             flushes += usize::from(ingested.forced_flush);
+            settle(&mut cache, &ingested);
             assert!(cache.series_count() <= 1_010, "{}", cache.series_count());
         }
         assert!(flushes >= 4, "{flushes}");

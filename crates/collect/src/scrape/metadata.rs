@@ -1,97 +1,105 @@
-//! Notices when the `# TYPE` and `# HELP` lines of a target change.
+//! The `# TYPE`, `# HELP` and `# UNIT` lines of a target, handed over when they change and now and then.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
 use outrigger_model::sample::Timestamp;
-use outrigger_wire::exposition::{Entry, MetricType, Parser};
-use rapidhash::fast::GlobalState;
+use outrigger_wire::exposition::MetricType;
 
 use crate::batch::MetricMetadata;
 
-/// Unchanged metadata is handed over again after this time, so that consumers can forget what is gone.
-pub(crate) const REPEAT_MILLIS: i64 = 10 * 60 * 1_000;
+/// Unchanged metadata is handed over again after this time, so that consumers can forget what is gone and receivers
+/// that were restarted hear of it.
+pub(crate) const REPEAT_MILLIS: i64 = 60 * 1_000;
 
 /// Most families that one target may describe.
 const MAX_FAMILIES: usize = 10_000;
 
-/// Remembers one hash of all metadata lines of the target's last scrapes instead of the lines.
+/// Collects the metadata of a scrape when it is due; between that, lines that are known are stepped over.
 #[derive(Debug, Default)]
 pub(crate) struct MetadataWatch {
-    running: u64,
-    handed_over: Option<(u64, Timestamp)>,
+    handed_over: Option<Timestamp>,
+    /// A line has changed since.
+    changed: bool,
+    /// While it is being collected.
+    families: Option<Families>,
+}
+
+type Families = HashMap<String, Described>;
+
+#[derive(Debug, Default)]
+struct Described {
+    metric_type: MetricType,
+    help: Option<Arc<str>>,
+    unit: Option<Arc<str>>,
 }
 
 impl MetadataWatch {
-    /// A new scrape begins.
-    pub(crate) fn begin(&mut self) {
-        self.running = 0;
+    /// A scrape begins.
+    pub(crate) fn begin(&mut self, now: Timestamp) {
+        let fresh = self.handed_over.is_some_and(|at| (0..REPEAT_MILLIS).contains(&now.since(at)));
+        self.families = (self.changed || !fresh).then(HashMap::new);
+    }
+
+    /// Whether all lines are to be read.
+    pub(crate) fn is_due(&self) -> bool {
+        self.families.is_some()
+    }
+
+    /// The scrape has a line that was not there before.
+    pub(crate) fn see_change(&mut self) {
+        self.changed = true;
     }
 
     /// The scrape has this `# TYPE` line.
     pub(crate) fn see_type(&mut self, family: &str, metric_type: MetricType) {
-        self.see((family, metric_type));
+        if let Some(family) = self.family(family) {
+            family.metric_type = metric_type;
+        }
     }
 
     /// The scrape has this `# HELP` line.
     pub(crate) fn see_help(&mut self, family: &str, help: &str) {
-        self.see((family, help));
-    }
-
-    fn see(&mut self, line: impl Hash) {
-        self.running = GlobalState::default().hash_one((self.running, line));
-    }
-
-    /// The metadata of the whole body when it changed or was last handed over long ago, else nothing.
-    pub(crate) fn due(&mut self, body: &[u8], now: Timestamp) -> Vec<Arc<MetricMetadata>> {
-        let fresh = self
-            .handed_over
-            .is_some_and(|(hash, at)| hash == self.running && (0..REPEAT_MILLIS).contains(&now.since(at)));
-        if fresh || self.running == 0 {
-            return Vec::new();
+        if let Some(family) = self.family(family) {
+            family.help = Some(help.into());
         }
-        self.handed_over = Some((self.running, now));
-        families(body)
     }
-}
 
-/// Type and help of a family.
-type Described = (MetricType, Arc<str>);
+    /// The scrape has this `# UNIT` line.
+    pub(crate) fn see_unit(&mut self, family: &str, unit: &str) {
+        if let Some(family) = self.family(family) {
+            family.unit = Some(unit.into());
+        }
+    }
 
-fn families(body: &[u8]) -> Vec<Arc<MetricMetadata>> {
-    let mut families: HashMap<String, Described> = HashMap::new();
-    for entry in Parser::new(body).map_while(Result::ok) {
-        match entry {
-            Entry::Type { name, metric_type } => {
-                if let Some(family) = family(&mut families, &name) {
-                    family.0 = metric_type;
-                }
+    /// The family of this name; `None` when nothing is collected or there are too many others already.
+    fn family(&mut self, name: &str) -> Option<&mut Described> {
+        let families = self.families.as_mut()?;
+        if !families.contains_key(name) {
+            if families.len() >= MAX_FAMILIES {
+                return None;
             }
-            Entry::Help { name, text } => {
-                if let Some(family) = family(&mut families, &name) {
-                    family.1 = text.into();
-                }
-            }
-            Entry::Series(_) | Entry::Histogram(_) | Entry::Unit { .. } | Entry::Comment(_) => {}
+            families.insert(name.to_owned(), Described::default());
         }
+        families.get_mut(name)
     }
-    let metadata = |(name, (metric_type, help)): (String, Described)| MetricMetadata {
-        metric_type,
-        family: name.into(),
-        help,
-        unit: "".into(),
-    };
-    families.into_iter().map(metadata).map(Arc::new).collect()
-}
 
-/// The family of this name; `None` when there are too many others already.
-fn family<'f>(families: &'f mut HashMap<String, Described>, name: &str) -> Option<&'f mut Described> {
-    if !families.contains_key(name) {
-        if families.len() >= MAX_FAMILIES {
-            return None;
-        }
-        families.insert(name.to_owned(), (MetricType::Unknown, "".into()));
+    /// The scrape succeeded: what is to be handed over.
+    pub(crate) fn succeed(&mut self, now: Timestamp) -> Vec<Arc<MetricMetadata>> {
+        let Some(families) = self.families.take() else { return Vec::new() };
+        self.handed_over = Some(now);
+        self.changed = false;
+        let metadata = |(name, described): (String, Described)| MetricMetadata {
+            metric_type: described.metric_type,
+            family: name.into(),
+            help: described.help.unwrap_or_default(),
+            unit: described.unit.unwrap_or_default(),
+        };
+        families.into_iter().map(metadata).map(Arc::new).collect()
     }
-    families.get_mut(name)
+
+    /// The scrape failed.
+    pub(crate) fn fail(&mut self) {
+        self.families = None;
+    }
 }

@@ -92,13 +92,13 @@ pub(crate) struct LabelRules<'a> {
 }
 
 impl LabelRules<'_> {
-    /// The final label set of a series that is exposed as `exposed` (`__name__` included, empty values as they
-    /// are), or `None` when metric relabelling drops it. `builder` is scratch space.
+    /// Makes `builder` the final label set of a series that is exposed as `exposed` (`__name__` included, empty values as
+    /// they are); false when metric relabelling drops it.
     pub(crate) fn apply<S: AsRef<str>>(
         &self,
         exposed: &[(S, S)],
         builder: &mut LabelsBuilder,
-    ) -> Result<Option<Labels>, SeriesError> {
+    ) -> Result<bool, SeriesError> {
         builder.reset(&Labels::empty());
         for (name, value) in exposed {
             builder.set(name.as_ref(), value.as_ref());
@@ -109,13 +109,13 @@ impl LabelRules<'_> {
             self.override_exposed_labels(builder);
         }
         if !relabel::apply(self.metric_relabel, builder) || builder.is_empty() {
-            return Ok(None);
+            return Ok(false);
         }
         if let Some(name) = duplicate_name(exposed) {
             return Err(SeriesError::DuplicateLabel(name.to_owned()));
         }
         self.verify(builder)?;
-        Ok(Some(builder.build()))
+        Ok(true)
     }
 
     /// An exposed label wins, also an empty one, which removes the target's.
@@ -280,7 +280,11 @@ mod tests {
             let expected =
                 Labels::from_pairs([("__name__", "m")].into_iter().chain(expected.iter().copied()));
             let found = rules(&target, honor_labels).apply(&exposed, &mut builder);
-            assert_eq!(found, Ok(Some(expected)), "honor {honor_labels}: {exposed:?} on {target:?}");
+            assert_eq!(
+                found.map(|kept| kept.then(|| builder.build())),
+                Ok(Some(expected)),
+                "honor {honor_labels}: {exposed:?} on {target:?}"
+            );
         }
     }
 
@@ -332,8 +336,8 @@ mod tests {
         for (rules, exposed, expected) in cases {
             let found = rules.apply(exposed, &mut LabelsBuilder::new());
             match found {
-                Ok(Some(_)) => assert_eq!(expected, "", "{exposed:?}"),
-                Ok(None) => panic!("{exposed:?} was dropped"),
+                Ok(true) => assert_eq!(expected, "", "{exposed:?}"),
+                Ok(false) => panic!("{exposed:?} was dropped"),
                 Err(error) => assert_eq!(error.to_string(), expected),
             }
         }

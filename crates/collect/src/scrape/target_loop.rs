@@ -1,5 +1,6 @@
 //! One target: when it is scraped, with which settings, and what is remembered of it.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -8,10 +9,13 @@ use outrigger_model::target::ScrapeTarget;
 use parking_lot::Mutex;
 
 use super::cache::SeriesCache;
+use super::engine::Shared;
 use super::job::{JobSettings, JobState};
 use super::metadata::MetadataWatch;
+use super::pending_stale::PendingStale;
 use super::schedule::Schedule;
 use super::status::TargetStatus;
+use crate::series::SeriesId;
 
 /// A target under its job's settings.
 #[derive(Debug)]
@@ -25,23 +29,92 @@ pub(crate) struct Plan {
 pub(crate) struct TargetLoop {
     /// Unique in the process: a target that comes back is another loop.
     pub(crate) id: u64,
+    /// Of job and target; the same after a restart.
+    pub(crate) identity: u64,
     pub(crate) job: Arc<JobState>,
     pub(crate) plan: ArcSwap<Plan>,
     phase: Mutex<Phase>,
-    pub(crate) memory: Mutex<Memory>,
+    memory: Mutex<Slot>,
     pub(crate) status: Mutex<TargetStatus>,
 }
 
 /// What scrapes leave behind for the next one.
+#[derive(Default)]
 pub(crate) struct Memory {
     pub(crate) cache: SeriesCache,
     pub(crate) metadata: MetadataWatch,
     /// Size of the last body that was not empty.
     pub(crate) body_bytes: usize,
     /// The target is gone: what still appears waits for a stale marker at once.
-    pub(crate) leaving: bool,
+    leaving: bool,
     /// Size and series of the cache as they are counted in the metrics.
-    pub(crate) counted: (usize, usize),
+    counted: (usize, usize),
+}
+
+/// Where the memory of a target is.
+enum Slot {
+    Here(Box<Memory>),
+    /// A scrape has it.
+    Taken {
+        /// The target was removed meanwhile.
+        leaving: bool,
+    },
+}
+
+/// The memory of a target while a scrape has it; goes back when dropped.
+pub(crate) struct TakenMemory<'a> {
+    target: &'a TargetLoop,
+    pending_stale: &'a PendingStale,
+    /// `None` only while being dropped.
+    memory: Option<Box<Memory>>,
+}
+
+impl Deref for TakenMemory<'_> {
+    type Target = Memory;
+
+    fn deref(&self) -> &Memory {
+        self.memory.as_deref().expect("it is there until it is dropped")
+    }
+}
+
+impl DerefMut for TakenMemory<'_> {
+    fn deref_mut(&mut self) -> &mut Memory {
+        self.memory.as_deref_mut().expect("it is there until it is dropped")
+    }
+}
+
+impl TakenMemory<'_> {
+    /// Series that came alive: those of a target that is gone wait for their stale markers at once.
+    pub(crate) fn note_appeared(&self, appeared: &[SeriesId]) {
+        if self.leaving {
+            let table = self.cache.table();
+            self.pending_stale.wait(self.target.id, appeared.iter().map(|id| table.hash(*id)));
+        }
+    }
+}
+
+impl Memory {
+    /// Corrects what the metrics say about the memory of all targets.
+    pub(crate) fn resize(&mut self, shared: &Shared) {
+        let size = match self.cache.has_reported() {
+            true => (self.cache.heap_bytes(), self.cache.series_count()),
+            false => (0, 0),
+        };
+        shared.metrics.resize_cache(self.counted, size);
+        self.counted = size;
+    }
+}
+
+impl Drop for TakenMemory<'_> {
+    fn drop(&mut self) {
+        let Some(mut memory) = self.memory.take() else { return };
+        let mut slot = self.target.memory.lock();
+        if matches!(*slot, Slot::Taken { leaving: true }) && !memory.leaving {
+            memory.leaving = true;
+            self.pending_stale.wait(self.target.id, memory.cache.live_hashes());
+        }
+        *slot = Slot::Here(memory);
+    }
 }
 
 /// Where a target is between two scrapes.
@@ -94,19 +167,53 @@ impl Phase {
 
 impl TargetLoop {
     pub(crate) fn new(id: u64, job: Arc<JobState>, plan: Plan) -> Self {
+        // Any fixed mixing does: it only has to differ from job to job.
+        let mut identity = plan.target.id.0;
+        for byte in job.name.bytes() {
+            identity = (identity ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
         Self {
             id,
+            identity,
             job,
             plan: ArcSwap::from_pointee(plan),
             phase: Mutex::new(Phase::Waiting),
-            memory: Mutex::new(Memory {
-                cache: SeriesCache::new(),
-                metadata: MetadataWatch::default(),
-                body_bytes: 0,
-                leaving: false,
-                counted: (0, 0),
-            }),
+            memory: Mutex::new(Slot::Here(Box::default())),
             status: Mutex::new(TargetStatus::default()),
+        }
+    }
+
+    /// Takes what earlier scrapes left behind.
+    pub(crate) fn take_memory<'a>(&'a self, pending_stale: &'a PendingStale) -> TakenMemory<'a> {
+        let mut slot = self.memory.lock();
+        let memory = match std::mem::replace(&mut *slot, Slot::Taken { leaving: false }) {
+            Slot::Here(memory) => memory,
+            // The scrape before panicked.
+            Slot::Taken { leaving } => Box::new(Memory { leaving, ..Memory::default() }),
+        };
+        TakenMemory { target: self, pending_stale, memory: Some(memory) }
+    }
+
+    /// The target is gone: its series wait for stale markers from now on. False when there are none and will be none.
+    pub(crate) fn leave(&self, pending_stale: &PendingStale) -> bool {
+        match &mut *self.memory.lock() {
+            Slot::Here(memory) => {
+                memory.leaving = true;
+                pending_stale.wait(self.id, memory.cache.live_hashes());
+                memory.cache.has_reported() || self.is_scraping()
+            }
+            Slot::Taken { leaving } => {
+                *leaving = true;
+                true
+            }
+        }
+    }
+
+    /// Length of the last body that was not empty; 0 when it is not known.
+    pub(crate) fn last_body_bytes(&self) -> usize {
+        match &*self.memory.lock() {
+            Slot::Here(memory) => memory.body_bytes,
+            Slot::Taken { .. } => 0,
         }
     }
 

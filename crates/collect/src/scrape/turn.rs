@@ -3,23 +3,23 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use outrigger_model::sample::{Sample, Timestamp, is_stale_nan};
 use tokio::time::Instant;
 
+use super::body::BodyDecoder;
 use super::cache::SeriesCache;
 use super::content_type;
 use super::engine::{Shared, Turn};
 use super::error::{ScrapeError, ScrapeResult};
-use super::fetch::{Fetched, fetch};
-use super::ingest::{self, Ingested, ScrapeTimes};
+use super::fetch::{Answer, ask};
+use super::ingest::{self, Ingested, Pass, ScrapeTimes};
 use super::report::{ExtraReport, Report};
 use super::status::{Health, TargetStatus};
-use super::target_loop::{Memory, Plan, TargetLoop};
+use super::target_loop::{Memory, Plan, TakenMemory, TargetLoop};
 use crate::batch::ScrapeBatch;
-
-/// Larger bodies are parsed outside the runtime's own threads.
-const LARGE_BODY_BYTES: usize = 256 << 10;
+use crate::series::SeriesTable;
 
 /// Scrapes a target once.
 pub(crate) async fn run(turn: Turn) {
@@ -30,99 +30,116 @@ pub(crate) async fn run(turn: Turn) {
     let started = Instant::now();
     shared.metrics.lateness.observe(now.since(turn.tick).max(0) as f64 / 1_000.0);
     let attempt = Attempt {
-        plan: Arc::clone(&plan),
+        shared,
+        target,
         times: ScrapeTimes { scrape: plan.schedule.snap(turn.tick, now), now },
+        plan: &plan,
         started,
     };
-    let fetched = match target.job.forced_error(&plan.settings.config) {
-        Some(error) => Err(error),
-        None => {
-            let body_bytes = target.memory.lock().body_bytes;
-            let limit =
-                plan.settings.body_limit(shared.max_body_bytes.load(std::sync::atomic::Ordering::Relaxed));
-            let budget = Arc::clone(&shared.body_budget);
-            let deadline = started + plan.target.timeout;
-            tokio::select! {
-                fetched = fetch(&plan, deadline, body_bytes, limit, budget) => fetched,
-                // Given up by a shutdown: nothing is known about the target, so nothing is said.
-                () = shared.abort.cancelled() => return,
-            }
-        }
-    };
-    if fetched.as_ref().is_ok_and(|fetched| fetched.body.bytes().len() > LARGE_BODY_BYTES) {
-        let Ok(_permit) = shared.parsers.acquire().await else { return };
-        let (shared, target) = (Arc::clone(shared), Arc::clone(target));
-        let parsed = tokio::task::spawn_blocking(move || attempt.complete(&shared, &target, fetched)).await;
-        if let Err(error) = parsed {
-            tracing::error!(%error, url = plan.target.url, "parsing a body failed");
-        }
-    } else {
-        attempt.complete(shared, target, fetched);
+    tokio::select! {
+        () = attempt.run() => {}
+        // Given up by a shutdown: nothing is known about the target, so nothing is said.
+        () = shared.abort.cancelled() => {}
     }
 }
 
-/// A scrape whose response has arrived or failed.
-struct Attempt {
-    plan: Arc<Plan>,
+/// A scrape under way.
+struct Attempt<'a> {
+    shared: &'a Shared,
+    target: &'a TargetLoop,
+    plan: &'a Arc<Plan>,
     times: ScrapeTimes,
     started: Instant,
 }
 
-impl Attempt {
-    /// Turns the outcome into samples and hands them over.
-    fn complete(self, shared: &Shared, target: &TargetLoop, fetched: Result<Fetched, ScrapeError>) {
-        let mut memory = target.memory.lock();
-        let memory = &mut *memory;
-        let body_bytes = match &fetched {
-            Ok(fetched) => fetched.body.bytes().len(),
-            Err(_) => 0,
+/// What became of the body.
+struct Outcome {
+    ingested: Ingested,
+    /// Uncompressed.
+    body_bytes: u64,
+    error: Option<ScrapeError>,
+}
+
+impl Attempt<'_> {
+    /// Turns the answer into samples and hands them over.
+    async fn run(&self) {
+        let answer = self.ask().await;
+        let mut memory = self.target.take_memory(&self.shared.pending_stale);
+        let outcome = match answer {
+            Ok(answer) => self.take_body(&mut memory, answer).await,
+            Err(error) => self.fail(&mut memory, 0, error),
         };
-        if body_bytes > 0 {
-            memory.body_bytes = body_bytes;
+        self.complete(memory, outcome);
+    }
+
+    async fn ask(&self) -> Result<Answer, ScrapeError> {
+        if let Some(error) = self.target.job.forced_error(&self.plan.settings.config) {
+            return Err(error);
         }
-        let (mut ingested, error) = self.ingest(memory, fetched);
+        ask(self.plan, self.started + self.plan.target.timeout, self.target.last_body_bytes()).await
+    }
+
+    async fn take_body(&self, memory: &mut Memory, mut answer: Answer) -> Outcome {
+        let settings = &self.plan.settings;
+        let rules = settings.sample_rules(&self.plan.target.labels);
+        let limit = settings.body_limit(self.shared.max_body_bytes.load(Ordering::Relaxed));
+        let budget = Arc::clone(&self.shared.body_budget);
+        let decoder = BodyDecoder::new(answer.content_encoding.as_deref(), limit, budget);
+        let mut pass = Pass::new(&mut memory.cache, &mut memory.metadata, &rules, self.times);
+        match read_body(&mut answer, decoder, &mut pass).await {
+            Err(error) => {
+                pass.abandon();
+                self.fail(memory, 0, error)
+            }
+            Ok(body_bytes) => {
+                // An empty body is fine whatever it claims to be.
+                let readable = content_type::check(
+                    answer.content_type.as_deref(),
+                    settings.config.fallback_scrape_protocol,
+                );
+                match readable {
+                    Err(error) if body_bytes > 0 => {
+                        pass.abandon();
+                        self.fail(memory, body_bytes, error.into())
+                    }
+                    _ => {
+                        let mut ingested = pass.finish();
+                        let error = ingested.error.take().map(ScrapeError::from);
+                        Outcome { ingested, body_bytes, error }
+                    }
+                }
+            }
+        }
+    }
+
+    fn fail(&self, memory: &mut Memory, body_bytes: u64, error: ScrapeError) -> Outcome {
+        let ingested = ingest::ingest_nothing(&mut memory.cache, self.times.scrape);
+        Outcome { ingested, body_bytes, error: Some(error) }
+    }
+
+    fn complete(&self, mut memory: TakenMemory<'_>, outcome: Outcome) {
+        let (shared, target) = (self.shared, self.target);
+        let Outcome { mut ingested, body_bytes, error } = outcome;
+        if body_bytes > 0 {
+            memory.body_bytes = usize::try_from(body_bytes).unwrap_or(usize::MAX);
+        }
         let reported_body_bytes = match &error {
             Some(error) if error.is_body_limit() => -1,
             _ => body_bytes as i64,
         };
-        self.report(memory, &mut ingested, error.is_none(), reported_body_bytes);
+        self.report(&mut memory, &mut ingested, error.is_none(), reported_body_bytes);
 
-        let exposed = ingested.samples.iter().filter(|(_, sample)| !is_stale_nan(sample.value));
-        shared.pending_stale.claim(target.id, exposed.map(|(series, _)| series.hash()));
-        if memory.leaving {
-            shared.pending_stale.wait(target.id, ingested.appeared.iter().copied());
+        let table = memory.cache.table();
+        let exposed = ingested.samples.iter().filter(|sample| !is_stale_nan(sample.value));
+        shared.pending_stale.claim(target.id, exposed.map(|sample| table.hash(sample.series)));
+        memory.note_appeared(&ingested.appeared);
+        self.note(&ingested, error, body_bytes);
+        hand_over(shared, target, memory.cache.table(), &ingested);
+        if ingested.forgotten {
+            memory.cache.forget_unreachable();
         }
-        let size = (memory.cache.heap_bytes(), memory.cache.series_count());
-        shared.metrics.resize_cache(memory.counted, size);
-        memory.counted = size;
-        self.note(shared, target, &ingested, error, body_bytes);
-        hand_over(shared, target, ingested);
-    }
-
-    fn ingest(
-        &self,
-        memory: &mut Memory,
-        fetched: Result<Fetched, ScrapeError>,
-    ) -> (Ingested, Option<ScrapeError>) {
-        let config = &self.plan.settings.config;
-        let readable = fetched.and_then(|fetched| {
-            // An empty body is fine whatever it claims to be.
-            if !fetched.body.bytes().is_empty() {
-                content_type::check(fetched.content_type.as_deref(), config.fallback_scrape_protocol)?;
-            }
-            Ok(fetched)
-        });
-        match readable {
-            Err(error) => (ingest::ingest_nothing(&mut memory.cache, self.times.scrape), Some(error)),
-            Ok(fetched) => {
-                let rules = self.plan.settings.sample_rules(&self.plan.target.labels);
-                let body = fetched.body.bytes();
-                let mut ingested =
-                    ingest::ingest(body, &mut memory.cache, &mut memory.metadata, &rules, self.times);
-                let error = ingested.error.take().map(ScrapeError::from);
-                (ingested, error)
-            }
-        }
+        memory.cache.settle();
+        memory.resize(shared);
     }
 
     fn report(&self, memory: &mut Memory, ingested: &mut Ingested, up: bool, body_size_bytes: i64) {
@@ -141,21 +158,15 @@ impl Attempt {
         };
         for (kind, value) in report.values() {
             let sample = Sample { timestamp: self.times.scrape, value };
-            let (reported, first) = memory.cache.report(kind, &self.plan.target.labels, sample);
-            ingested.samples.extend(reported);
+            let labels = &self.plan.target.labels;
+            let first = memory.cache.report(kind, labels, sample, &mut ingested.samples);
             ingested.appeared.extend(first);
         }
     }
 
     /// Metrics, the target's status and the failure log.
-    fn note(
-        &self,
-        shared: &Shared,
-        target: &TargetLoop,
-        ingested: &Ingested,
-        error: Option<ScrapeError>,
-        body_bytes: usize,
-    ) {
+    fn note(&self, ingested: &Ingested, error: Option<ScrapeError>, body_bytes: u64) {
+        let (shared, target) = (self.shared, self.target);
         let took = self.started.elapsed();
         let metrics = &shared.metrics;
         metrics.count_result(error.as_ref().map_or(ScrapeResult::Success, ScrapeError::kind));
@@ -180,35 +191,52 @@ impl Attempt {
             last_scrape_duration: took,
             samples_scraped: ingested.counts.scraped,
             samples_post_metric_relabeling: ingested.counts.post_metric_relabeling,
-            body_bytes,
+            body_bytes: usize::try_from(body_bytes).unwrap_or(usize::MAX),
         };
     }
 }
 
-fn hand_over(shared: &Shared, target: &TargetLoop, ingested: Ingested) {
-    let stale = ingested.samples.iter().filter(|(_, sample)| is_stale_nan(sample.value)).count();
-    shared.metrics.samples.add(ingested.samples.len() as u64);
-    shared.metrics.stale_markers.add(stale as u64);
-    if ingested.samples.is_empty() && ingested.metadata.is_empty() {
-        return;
+/// Reads a body to its end; returns its uncompressed length.
+async fn read_body(
+    answer: &mut Answer,
+    mut decoder: BodyDecoder,
+    pass: &mut Pass<'_>,
+) -> Result<u64, ScrapeError> {
+    while let Some(chunk) = answer.chunk().await? {
+        decoder.push(&chunk, &mut |text| pass.text(text))?;
     }
-    shared.sink.append(ScrapeBatch {
-        job: Arc::clone(&target.job.name),
-        samples: ingested.samples,
-        metadata: ingested.metadata,
-    });
+    Ok(decoder.finish(&mut |text| pass.text(text))?)
+}
+
+fn hand_over(shared: &Shared, target: &TargetLoop, series: &SeriesTable, ingested: &Ingested) {
+    let stale = ingested.samples.iter().filter(|sample| is_stale_nan(sample.value)).count();
+    let stale_histograms = ingested.histograms.iter().filter(|sample| sample.histogram.is_stale()).count();
+    shared.metrics.samples.add((ingested.samples.len() + ingested.histograms.len()) as u64);
+    shared.metrics.stale_markers.add((stale + stale_histograms) as u64);
+    let batch = ScrapeBatch {
+        job: &target.job.name,
+        target: target.identity,
+        series,
+        samples: &ingested.samples,
+        histograms: &ingested.histograms,
+        exemplars: &ingested.exemplars,
+        metadata: &ingested.metadata,
+    };
+    if !batch.is_empty() {
+        shared.sink.append(&batch);
+    }
 }
 
 /// Writes the stale markers of a target that was removed two intervals ago, for those of its series that nobody has
 /// exposed since, stamped with the first tick that it missed.
 pub(crate) fn end_of_run(shared: &Shared, target: &TargetLoop, stale_at: Timestamp) {
-    let mut memory = target.memory.lock();
+    let mut memory = target.take_memory(&shared.pending_stale);
     let wanted: HashSet<u64> =
         shared.pending_stale.take(target.id, memory.cache.live_hashes()).into_iter().collect();
     let mut ingested = Ingested::default();
     memory.cache.end_of_run(stale_at, |hash| wanted.contains(&hash), &mut ingested.samples);
-    shared.metrics.resize_cache(memory.counted, (0, 0));
-    memory.counted = (0, 0);
-    memory.cache = SeriesCache::new();
-    hand_over(shared, target, ingested);
+    ingest::mark_histograms(&memory.cache, 0, &mut ingested);
+    hand_over(shared, target, memory.cache.table(), &ingested);
+    memory.cache = SeriesCache::default();
+    memory.resize(shared);
 }

@@ -7,10 +7,12 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use hyper::Request;
 use hyper::body::Incoming;
-use outrigger_collect::batch::{MetricMetadata, SampleSink, ScrapeBatch};
-use outrigger_collect::remote_write::{DropReason, EndpointStatus, RemoteWrite, RemoteWriteOptions};
-use outrigger_collect::series::Series;
-use outrigger_config::prometheus::RemoteWriteConfig;
+use outrigger_collect::batch::{BatchSample, MetricMetadata, SampleSink, ScrapeBatch};
+use outrigger_collect::remote_write::{
+    DropReason, EndpointStatus, QueueBounds, RemoteWrite, RemoteWriteOptions,
+};
+use outrigger_collect::series::SeriesTable;
+use outrigger_config::prometheus::{RemoteWriteConfig, RemoteWriteMessage};
 use outrigger_model::clock::{Clock, ManualClock};
 use outrigger_model::http::{BasicUsername, HttpAuth};
 use outrigger_model::labels::Labels;
@@ -98,7 +100,10 @@ impl Receiver {
     }
 
     fn config(&self, name: &str) -> RemoteWriteConfig {
-        RemoteWriteConfig::new(name, &self.server.url("/api/v1/write"))
+        RemoteWriteConfig {
+            protobuf_message: Some(RemoteWriteMessage::V1),
+            ..RemoteWriteConfig::new(name, &self.server.url("/api/v1/write"))
+        }
     }
 
     fn requests(&self) -> usize {
@@ -124,11 +129,15 @@ struct Sender {
     registry: Registry,
     stop: CancellationToken,
     running: Option<JoinHandle<()>>,
-    series: Mutex<BTreeMap<String, Arc<Series>>>,
+    table: Mutex<SeriesTable>,
     _stand_still: StandStill,
 }
 
 const QUEUE_BYTES: u64 = 64 << 20;
+
+fn bounds(memory_bytes: u64) -> QueueBounds {
+    QueueBounds { memory_bytes, disk_bytes: 0 }
+}
 
 impl Sender {
     fn new(configs: &[RemoteWriteConfig]) -> Self {
@@ -143,12 +152,13 @@ impl Sender {
             registry: registry.clone(),
             resolver: resolver(),
             user_agent: "Outrigger/test".to_owned(),
+            directory: None,
             flush_deadline: Duration::from_secs(20),
             log_period: Duration::from_secs(60),
         };
         let configs: Vec<_> = configs.iter().cloned().map(Arc::new).collect();
         let remote_write =
-            Arc::new(RemoteWrite::new(&configs, external_labels, queue_bytes, options).unwrap());
+            Arc::new(RemoteWrite::new(&configs, external_labels, bounds(queue_bytes), options).unwrap());
         let stop = CancellationToken::new();
         let running = tokio::spawn({
             let (remote_write, stop) = (Arc::clone(&remote_write), stop.clone());
@@ -160,26 +170,43 @@ impl Sender {
             registry,
             stop,
             running: Some(running),
-            series: Mutex::default(),
+            table: Mutex::default(),
             _stand_still: StandStill::new(),
         }
     }
 
     fn apply(&self, configs: &[RemoteWriteConfig]) {
         let configs: Vec<_> = configs.iter().cloned().map(Arc::new).collect();
-        self.remote_write.apply_config(&configs, &Labels::empty(), QUEUE_BYTES).unwrap();
+        self.remote_write.apply_config(&configs, &Labels::empty(), bounds(QUEUE_BYTES)).unwrap();
     }
 
     /// One batch of samples `name value`, all at `at` milliseconds after the start.
     fn append(&self, samples: &[(&str, f64)], at: i64) {
-        let mut known = self.series.lock();
-        let samples = samples.iter().map(|(name, value)| {
-            let labels = || Labels::from_pairs([("__name__", *name), ("job", "j")]);
-            let series = known.entry((*name).to_owned()).or_insert_with(|| Arc::new(Series::new(labels())));
-            (Arc::clone(series), Sample { timestamp: Timestamp::from_millis(START + at), value: *value })
+        self.append_all(samples.iter().map(|(name, value)| (*name, *value, at)), &[]);
+    }
+
+    fn append_all<'s>(
+        &self,
+        samples: impl Iterator<Item = (&'s str, f64, i64)>,
+        metadata: &[Arc<MetricMetadata>],
+    ) {
+        let mut table = self.table.lock();
+        let samples: Vec<BatchSample> = samples
+            .map(|(name, value, at)| BatchSample {
+                series: table.intern(&Labels::from_pairs([("__name__", name), ("job", "j")])),
+                timestamp: Timestamp::from_millis(START + at),
+                value,
+            })
+            .collect();
+        self.remote_write.append(&ScrapeBatch {
+            job: &"j".into(),
+            target: 1,
+            series: &table,
+            samples: &samples,
+            histograms: &[],
+            exemplars: &[],
+            metadata,
         });
-        let batch = ScrapeBatch { job: "j".into(), samples: samples.collect(), metadata: Vec::new() };
-        self.remote_write.append(batch);
     }
 
     async fn advance(&self, by: Duration) {
@@ -356,7 +383,7 @@ async fn a_batch_that_is_too_large_is_split_until_it_fits() {
     receiver.accepted(5).await;
     let sizes: Vec<usize> =
         receiver.seen.requests.lock().iter().map(|(_, message)| message.series.len()).collect();
-    assert_eq!(sizes, [5, 2, 1, 1, 3]);
+    assert_eq!(sizes, [5, 3, 2, 1, 2]);
     until("nothing is pending", || sender.status().pending_bytes == 0).await;
 }
 
@@ -542,7 +569,7 @@ async fn metadata_is_sent_in_each_interval() {
         })
     };
     let metadata = vec![family("a", "1"), family("b", "2"), family("c", "3")];
-    sender.remote_write.append(ScrapeBatch { job: "j".into(), samples: Vec::new(), metadata });
+    sender.append_all(std::iter::empty(), &metadata);
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::Incoming;
-use outrigger_collect::batch::{SampleSink, ScrapeBatch};
+use outrigger_collect::batch::{MetricMetadata, SampleSink, ScrapeBatch};
 use outrigger_collect::scrape::{EngineOptions, ScrapeEngine, TargetStatus};
 use outrigger_config::prometheus::ScrapeConfig;
 use outrigger_model::clock::{Clock, ManualClock};
+use outrigger_model::histogram::Histogram;
 use outrigger_model::labels::Labels;
-use outrigger_model::sample::{Timestamp, is_stale_nan};
+use outrigger_model::sample::{Exemplar, Sample, Timestamp, is_stale_nan};
 use outrigger_model::target::{HistogramOptions, ScrapeTarget, TargetDelta, TargetId};
 use outrigger_rt::metrics::Registry;
 use outrigger_rt::resolver::{Resolver, ResolverOptions};
@@ -66,15 +67,36 @@ pub(crate) fn shown(labels: &Labels, value: f64, timestamp: Timestamp) -> String
     format!("{name}{{{}}} {value} @ {}", labels.join(","), timestamp.millis() - START)
 }
 
+/// What a batch held.
+pub(crate) struct Recorded {
+    pub(crate) samples: Vec<(Labels, Sample)>,
+    pub(crate) histograms: Vec<(Labels, Timestamp, Histogram)>,
+    pub(crate) exemplars: Vec<(Labels, Exemplar)>,
+    pub(crate) metadata: Vec<Arc<MetricMetadata>>,
+}
+
 /// Keeps every batch.
 #[derive(Default)]
 pub(crate) struct Recorder {
-    batches: Mutex<Vec<ScrapeBatch>>,
+    batches: Mutex<Vec<Recorded>>,
 }
 
 impl SampleSink for Recorder {
-    fn append(&self, batch: ScrapeBatch) {
-        self.batches.lock().push(batch);
+    fn append(&self, batch: &ScrapeBatch<'_>) {
+        let labels = |series| batch.series.to_labels(series);
+        let samples = batch.samples.iter().map(|sample| {
+            (labels(sample.series), Sample { timestamp: sample.timestamp, value: sample.value })
+        });
+        let histograms = batch.histograms.iter();
+        let exemplars = batch.exemplars.iter();
+        self.batches.lock().push(Recorded {
+            samples: samples.collect(),
+            histograms: histograms
+                .map(|sample| (labels(sample.series), sample.timestamp, (*sample.histogram).clone()))
+                .collect(),
+            exemplars: exemplars.map(|of| (labels(of.series), of.exemplar.clone())).collect(),
+            metadata: batch.metadata.to_vec(),
+        });
     }
 }
 
@@ -83,18 +105,18 @@ impl Recorder {
         self.batches.lock().len()
     }
 
-    pub(crate) fn take(&self) -> Vec<ScrapeBatch> {
+    pub(crate) fn take(&self) -> Vec<Recorded> {
         std::mem::take(&mut self.batches.lock())
     }
 }
 
 /// All samples of some batches as text, `scrape_duration_seconds` (which varies) left out.
-pub(crate) fn samples(batches: &[ScrapeBatch]) -> Vec<String> {
+pub(crate) fn samples(batches: &[Recorded]) -> Vec<String> {
     let all = batches.iter().flat_map(|batch| &batch.samples);
     let stable = all.filter(|(series, sample)| {
-        series.labels().get("__name__") != Some("scrape_duration_seconds") || is_stale_nan(sample.value)
+        series.get("__name__") != Some("scrape_duration_seconds") || is_stale_nan(sample.value)
     });
-    stable.map(|(series, sample)| shown(series.labels(), sample.value, sample.timestamp)).collect()
+    stable.map(|(series, sample)| shown(series, sample.value, sample.timestamp)).collect()
 }
 
 pub(crate) struct World {
@@ -161,7 +183,7 @@ impl World {
     }
 
     /// The next `batches` batches.
-    pub(crate) async fn batches(&self, batches: usize) -> Vec<ScrapeBatch> {
+    pub(crate) async fn batches(&self, batches: usize) -> Vec<Recorded> {
         until("enough batches have arrived", || self.sink.len() >= batches).await;
         self.sink.take()
     }

@@ -47,13 +47,19 @@ impl Default for RequestBudget {
 pub struct Limits {
     /// `remote_write_queue_bytes`: samples waiting for one remote-write endpoint, 256 MiB.
     pub remote_write_queue_bytes: u64,
+    /// `remote_write_disk_bytes`: samples waiting on disk for one remote-write endpoint, 10 GiB.
+    pub remote_write_disk_bytes: u64,
     /// `max_body_bytes`: an uncompressed scrape body when `body_size_limit` is 0, 256 MiB.
     pub max_body_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { remote_write_queue_bytes: 256 << 20, max_body_bytes: 256 << 20 }
+        Self {
+            remote_write_queue_bytes: 256 << 20,
+            remote_write_disk_bytes: 10 << 30,
+            max_body_bytes: 256 << 20,
+        }
     }
 }
 
@@ -128,6 +134,7 @@ fn limits(section: Section<'_>) -> Limits {
     };
     let limits = Limits {
         remote_write_queue_bytes: bytes("remote_write_queue_bytes", default.remote_write_queue_bytes),
+        remote_write_disk_bytes: bytes("remote_write_disk_bytes", default.remote_write_disk_bytes),
         max_body_bytes: bytes("max_body_bytes", default.max_body_bytes),
     };
     section.finish(&[("body_size_limit", "write max_body_bytes")]);

@@ -47,8 +47,8 @@ pub struct RemoteWriteConfig {
     pub send_exemplars: bool,
     /// `send_native_histograms`, false.
     pub send_native_histograms: bool,
-    /// `protobuf_message`, 1.0.
-    pub protobuf_message: RemoteWriteMessage,
+    /// `protobuf_message`; found out from the receiver's answers when it is not set.
+    pub protobuf_message: Option<RemoteWriteMessage>,
     /// `round_robin_dns`, false.
     pub round_robin_dns: bool,
     /// `queue_config`.
@@ -70,7 +70,7 @@ impl RemoteWriteConfig {
             write_relabel: Vec::new(),
             send_exemplars: false,
             send_native_histograms: false,
-            protobuf_message: RemoteWriteMessage::V1,
+            protobuf_message: None,
             round_robin_dns: false,
             queue: QueueConfig::default(),
             metadata: MetadataConfig::default(),
@@ -168,8 +168,7 @@ impl RemoteWriteConfig {
         if let Some(message) = section.get("protobuf_message") {
             let known =
                 [RemoteWriteMessage::V1, RemoteWriteMessage::V2].map(|message| (message.as_str(), message));
-            config.protobuf_message =
-                message.one_of("remote write message", &known).unwrap_or(RemoteWriteMessage::V1);
+            config.protobuf_message = message.one_of("remote write message", &known);
         }
         config.queue = section.get("queue_config").map(|value| queue(&value)).unwrap_or_default();
         config.metadata = section.get("metadata_config").map(|value| metadata(&value)).unwrap_or_default();

@@ -96,7 +96,7 @@ async fn what_cannot_be_started_ends_with_one_clear_error() {
     ] {
         std::fs::write(&path, config).expect("a file");
         let output = command()
-            .args(["run", "--listen", "127.0.0.1:0", "-c"])
+            .args(["run", "--data-dir", "", "--listen", "127.0.0.1:0", "-c"])
             .arg(&path)
             .output()
             .await
@@ -133,7 +133,7 @@ async fn an_address_that_others_reach_needs_authentication_or_an_explicit_word()
     let path = directory.path().join("prometheus.yml");
     std::fs::write(&path, "scrape_configs: []\n").expect("a file");
     let output = command()
-        .args(["run", "--listen", "0.0.0.0:0", "-c"])
+        .args(["run", "--data-dir", "", "--listen", "0.0.0.0:0", "-c"])
         .arg(&path)
         .output()
         .await

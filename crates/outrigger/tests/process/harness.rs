@@ -34,7 +34,10 @@ impl Outrigger {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("prometheus.yml");
         std::fs::write(&path, config).expect("a file in it");
-        Self::start(directory, &["run", "-c", &path.to_string_lossy(), "--listen", "127.0.0.1:0"]).await
+        let (config, data) = (path.to_string_lossy(), directory.path().join("data"));
+        let data = data.to_string_lossy().into_owned();
+        let arguments = ["run", "-c", &config, "--data-dir", &data, "--listen", "127.0.0.1:0"];
+        Self::start(directory, &arguments).await
     }
 
     /// Starts the binary with these arguments and waits for the address in its log.
