@@ -2,5 +2,6 @@
 //!
 //! `cargo xtask rig …` and `cargo xtask dag` are thin command lines over [`rig`] and [`dag`].
 
+pub mod bench;
 pub mod dag;
 pub mod rig;

@@ -1,12 +1,15 @@
 //! The command line of the workspace's chores: `cargo xtask rig …`, `cargo xtask dag`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
-use std::net::Ipv4Addr;
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
+use xtask::bench::{self, Agent, Load, Plan, Shape};
 use xtask::dag;
 use xtask::rig::{self, Cache, Component, FillPlan, Options, Pin, Program, Rig, User};
 
@@ -19,6 +22,87 @@ enum Chore {
     Rig(RigCommand),
     /// Checks that edges between crates go only downwards and that the lower layers do no I/O.
     Dag,
+    /// Benchmarks that run a peer beside Outrigger and print ratios.
+    #[command(subcommand)]
+    Bench(BenchCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum BenchCommand {
+    /// Outrigger, vmagent and Prometheus' agent one after the other under the same load of targets.
+    Scrape(Scrape),
+    /// The targets of `scrape`, which starts them itself.
+    #[command(hide = true)]
+    ServeTargets {
+        #[arg(long)]
+        listen: SocketAddr,
+        #[arg(long, value_parser = Shape::parse)]
+        shape: Shape,
+        #[arg(long)]
+        targets: u32,
+        #[arg(long)]
+        port: u16,
+        #[arg(long)]
+        interval_ms: u64,
+    },
+    /// The receiver of `scrape`, which starts it itself.
+    #[command(hide = true)]
+    ServeReceiver {
+        #[arg(long)]
+        listen: SocketAddr,
+        #[arg(long)]
+        distinct: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Scrape {
+    /// Active series of all targets together; several numbers are measured one after the other.
+    #[arg(long, value_delimiter = ',', default_value = "100000")]
+    series: Vec<usize>,
+    /// What the targets look like: cadvisor, node or large.
+    #[arg(long, value_delimiter = ',', default_value = "cadvisor", value_parser = Shape::parse)]
+    shape: Vec<Shape>,
+    /// Seconds between two scrapes of a target.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    interval: u64,
+    /// Seconds before measuring begins, counted from when every target was asked twice.
+    #[arg(long, default_value_t = 20)]
+    warm_up: u64,
+    /// Seconds that each scraper is measured.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: u64,
+    /// Who is measured.
+    #[arg(long, value_delimiter = ',', default_value = "outrigger,vmagent,prometheus", value_parser = Agent::parse)]
+    agents: Vec<Agent>,
+    /// Drop two families and set a label by metric_relabel_configs: off, on or both.
+    #[arg(long, default_value = "off", value_parser = parse_relabel)]
+    relabel: Relabel,
+    /// Outrigger's binary; a release build of this tree if none.
+    #[arg(long, value_name = "FILE")]
+    outrigger: Option<PathBuf>,
+    /// Further keys of Outrigger's remote_write, such as `protobuf_message: io.prometheus.write.v2.Request`.
+    #[arg(long, value_name = "YAML", default_value = "")]
+    outrigger_remote_write: String,
+    /// Let the receiver count different series too.
+    #[arg(long)]
+    distinct: bool,
+    /// Don't append the result to the day's file in bench-results.
+    #[arg(long)]
+    dry: bool,
+}
+
+/// The states of relabelling to measure.
+#[derive(Debug, Clone)]
+struct Relabel(Vec<bool>);
+
+fn parse_relabel(text: &str) -> Result<Relabel> {
+    Ok(Relabel(match text {
+        "off" => vec![false],
+        "on" => vec![true],
+        "both" => vec![false, true],
+        other => bail!("`{other}` is none of off, on and both"),
+    }))
 }
 
 #[derive(Debug, Subcommand)]
@@ -85,6 +169,7 @@ struct Fill {
 async fn main() -> ExitCode {
     let done = match Chore::parse() {
         Chore::Rig(command) => run_rig(command).await,
+        Chore::Bench(command) => run_bench(command).await,
         Chore::Dag => dag::check().map(|summary| println!("{summary}")),
     };
     if let Err(error) = done {
@@ -92,6 +177,70 @@ async fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
+}
+
+async fn run_bench(command: BenchCommand) -> Result<()> {
+    match command {
+        BenchCommand::Scrape(scrape) => bench_scrape(scrape).await,
+        BenchCommand::ServeTargets { listen, shape, targets, port, interval_ms } => {
+            let interval = Duration::from_millis(interval_ms);
+            bench::serve_targets(Load { shape, targets, port, interval }, listen).await
+        }
+        BenchCommand::ServeReceiver { listen, distinct } => bench::serve_receiver(listen, distinct).await,
+    }
+}
+
+async fn bench_scrape(scrape: Scrape) -> Result<()> {
+    if cfg!(debug_assertions) {
+        // The load shares the machine with who is measured, so it must not cost what a debug build costs.
+        let mut release = Command::new(cargo());
+        release
+            .args(["run", "--quiet", "--release", "--package", "xtask", "--"])
+            .args(std::env::args_os().skip(1));
+        return Err(release.exec()).context("run the release build of xtask");
+    }
+    let outrigger = match &scrape.outrigger {
+        Some(path) => std::path::absolute(path)?,
+        None if scrape.agents.contains(&Agent::Outrigger) => build_outrigger()?,
+        None => PathBuf::new(),
+    };
+    for shape in &scrape.shape {
+        for series in &scrape.series {
+            let plan = Plan {
+                shape: *shape,
+                series: *series,
+                interval: Duration::from_secs(scrape.interval),
+                warm_up: Duration::from_secs(scrape.warm_up),
+                window: Duration::from_secs(scrape.seconds),
+                agents: scrape.agents.clone(),
+                relabel: scrape.relabel.0.clone(),
+                outrigger: outrigger.clone(),
+                outrigger_remote_write: scrape.outrigger_remote_write.clone(),
+                distinct: scrape.distinct,
+            };
+            let report = bench::scrape(&plan, |text| eprintln!("{text}")).await?;
+            println!("{}", report.markdown());
+            if !scrape.dry {
+                let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench-results");
+                println!("appended to {}", report.append(&folder)?.display());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn cargo() -> std::ffi::OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// The release build of this tree's binary, which cargo puts beside this program's own release build.
+fn build_outrigger() -> Result<PathBuf> {
+    let built = Command::new(cargo()).args(["build", "--release", "--package", "outrigger"]).status();
+    if !built.context("run cargo")?.success() {
+        bail!("outrigger does not build");
+    }
+    let own = std::env::current_exe().context("find this program")?;
+    Ok(own.with_file_name("outrigger"))
 }
 
 async fn run_rig(command: RigCommand) -> Result<()> {

@@ -42,6 +42,9 @@ pub use forwarder::Forwarder;
 pub use network::RANGE as LOOPBACK_RANGE;
 pub use process::{Lifetime, ProcessId};
 
+pub(crate) use ports::free_port;
+pub(crate) use process::spawn;
+
 use certificates::Credentials;
 use components::Launch;
 use state::{Process, State};

@@ -88,7 +88,7 @@ impl ProcessId {
     }
 
     /// Kills the process and waits for it without a runtime: for `Drop`.
-    pub(super) fn kill_now(self) {
+    pub(crate) fn kill_now(self) {
         self.signal(Signal::KILL);
         CHILDREN.reap(self);
     }
@@ -119,7 +119,7 @@ pub enum Lifetime {
 }
 
 /// Starts a program with its output appended to `log`.
-pub(super) fn spawn(
+pub(crate) fn spawn(
     program: &Path,
     args: &[String],
     dir: &Path,
