@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use outrigger_model::sample::{Exemplar, Timestamp};
 
 use super::classic::ClassicHistogram;
+use super::exemplar::Unfit;
 use super::series::{Extras, Form, PlainSeries};
 use super::{Entry, MetricType, NativeHistogram, Series, float};
 
@@ -24,6 +25,7 @@ pub struct Converter {
     collecting: Option<Collected>,
     histogram: ClassicHistogram,
     labels: Vec<(String, String)>,
+    failed: usize,
 }
 
 /// The histogram whose series are being read.
@@ -33,7 +35,7 @@ struct Collected {
     name: String,
     /// All labels but the name and `le`.
     labels: Vec<(String, String)>,
-    exemplars: Vec<Exemplar>,
+    exemplars: Vec<Result<Exemplar, Unfit>>,
     start_timestamp: Option<Timestamp>,
 }
 
@@ -56,6 +58,11 @@ impl Converter {
     /// A converter for one body.
     pub fn new(keep_classic: bool) -> Self {
         Self { keep_classic, ..Self::default() }
+    }
+
+    /// How many histograms could not be converted and were left out.
+    pub fn failed(&self) -> usize {
+        self.failed
     }
 
     /// Takes an entry and hands out none, one or two. Native histograms pass through.
@@ -81,7 +88,10 @@ impl Converter {
         let Some(collected) = self.collecting.take() else { return ControlFlow::Continue(()) };
         let converted = self.histogram.convert();
         self.histogram.reset();
-        let Ok(histogram) = converted else { return ControlFlow::Continue(()) };
+        let Ok(histogram) = converted else {
+            self.failed += 1;
+            return ControlFlow::Continue(());
+        };
         let mut raw = PlainSeries::new();
         raw.set_name(&collected.name, "");
         collected
@@ -96,7 +106,7 @@ impl Converter {
                 timestamp: self.timestamp,
                 metric_type: self.metric_type,
                 form: Form::Plain,
-                extras: Extras::boxed(timed(collected.exemplars), collected.start_timestamp),
+                extras: Extras::boxed(collected.exemplars, collected.start_timestamp),
             },
             histogram: Box::new(histogram),
         }))
@@ -158,7 +168,9 @@ impl Converter {
             exemplars: Vec::new(),
             start_timestamp: series.start_timestamp(),
         });
-        collected.exemplars.append(&mut series.take_exemplars());
+        // An exemplar of a native histogram without a time is not kept (Prometheus `scrape.go`).
+        let timed = |exemplar: Exemplar| exemplar.timestamp.is_some().then_some(exemplar).ok_or(Unfit);
+        collected.exemplars.extend(series.take_exemplars().map(|exemplar| exemplar.and_then(timed)));
         match part {
             Part::Bucket => self.histogram.set_bucket(bound, series.value),
             Part::Sum => self.histogram.set_sum(series.value),
@@ -166,10 +178,4 @@ impl Converter {
         }
         true
     }
-}
-
-/// Those that have a time: an exemplar of a native histogram without one is not kept (Prometheus `scrape.go`).
-pub(super) fn timed(mut exemplars: Vec<Exemplar>) -> Vec<Exemplar> {
-    exemplars.retain(|exemplar| exemplar.timestamp.is_some());
-    exemplars
 }

@@ -8,6 +8,10 @@ use super::series::lossy;
 /// Characters that names and values may have together (Prometheus `exemplar.ExemplarMaxLabelSetLength`).
 const MAX_CHARACTERS: usize = 128;
 
+/// An exemplar that is exposed but not kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unfit;
+
 /// The labels of an exemplar, as they are collected.
 #[derive(Debug, Default)]
 pub(super) struct ExemplarLabels {
@@ -31,12 +35,15 @@ impl ExemplarLabels {
         }
     }
 
-    /// The exemplar; `None` for one that Prometheus' storage would drop.
-    pub(super) fn exemplar(&self, value: f64, timestamp: Option<i64>) -> Option<Exemplar> {
-        (!self.unfit).then(|| Exemplar {
-            labels: self.builder.build(),
-            value,
-            timestamp: timestamp.map(Timestamp::from_millis),
-        })
+    /// The exemplar.
+    ///
+    /// # Errors
+    /// For one that Prometheus' storage would drop.
+    pub(super) fn exemplar(&self, value: f64, timestamp: Option<i64>) -> Result<Exemplar, Unfit> {
+        if self.unfit {
+            return Err(Unfit);
+        }
+        let timestamp = timestamp.map(Timestamp::from_millis);
+        Ok(Exemplar { labels: self.builder.build(), value, timestamp })
     }
 }

@@ -10,7 +10,7 @@ use memchr::{memchr, memchr3};
 use outrigger_model::sample::{Exemplar, Timestamp};
 
 use super::body::{self, Body, Fault};
-use super::exemplar::ExemplarLabels;
+use super::exemplar::{ExemplarLabels, Unfit};
 use super::float::{self, ParseValueError};
 use super::series::{self, Extras, Form, Series};
 use super::{Entry, LineParser, MetricType, ParseError, ParseErrorReason};
@@ -40,7 +40,7 @@ enum State {
 struct Suffix {
     value: f64,
     timestamp: Option<i64>,
-    exemplar: Option<Exemplar>,
+    exemplar: Option<Result<Exemplar, Unfit>>,
     next_line: usize,
     broken: Option<Fault>,
 }
@@ -139,7 +139,7 @@ impl<'b> Parser<'b> {
             timestamp: suffix.timestamp.map(Timestamp::from_millis),
             metric_type: self.metric_type,
             form: Form::Text,
-            extras: suffix.exemplar.and_then(|exemplar| Extras::boxed(vec![exemplar], None)),
+            extras: suffix.exemplar.and_then(|exemplar| Extras::boxed([exemplar], None)),
         })
     }
 
@@ -161,7 +161,8 @@ impl<'b> Parser<'b> {
             return Ok(suffix);
         }
         if self.is_exemplar(end) {
-            (suffix.exemplar, suffix.next_line) = self.exemplar(end + 4)?;
+            let (exemplar, next_line) = self.exemplar(end + 4)?;
+            (suffix.exemplar, suffix.next_line) = (Some(exemplar), next_line);
             return Ok(suffix);
         }
         if end >= self.body.bytes.len() {
@@ -208,7 +209,7 @@ impl<'b> Parser<'b> {
     }
 
     /// The rest of an exemplar after its opening brace, and where the next line begins.
-    fn exemplar(&self, at: usize) -> Result<(Option<Exemplar>, usize), Fault> {
+    fn exemplar(&self, at: usize) -> Result<(Result<Exemplar, Unfit>, usize), Fault> {
         let mut labels = ExemplarLabels::default();
         let end = self.exemplar_labels(at, &mut labels)?;
         let (value, mut end) = self.value(end)?;

@@ -12,6 +12,7 @@ use outrigger_model::histogram::{Histogram, HistogramError, ResetHint};
 use outrigger_model::sample::{Exemplar, Timestamp};
 
 use super::classic::{ClassicHistogram, ClassicHistogramError};
+use super::exemplar::Unfit;
 use super::series::{self, Extras, Form, PlainSeries};
 use super::{Entry, MetricType, NativeHistogram, Options, Series, float};
 use crate::protobuf::{ProtobufError, Reader, decode_varint};
@@ -375,7 +376,7 @@ impl<'b> Parser<'b> {
         let metric = &self.metric;
         let (value, extras) = match self.family.kind {
             Kind::Counter => {
-                let exemplar = metric.counter.exemplar.as_ref().and_then(ExemplarMessage::exemplar);
+                let exemplar = metric.counter.exemplar.as_ref().map(ExemplarMessage::exemplar);
                 (metric.counter.value, self.extras(exemplar, metric.counter.start))
             }
             Kind::Gauge => (metric.gauge, None),
@@ -442,7 +443,7 @@ impl<'b> Parser<'b> {
             Part::Sum => (histogram.sum, Some(Part::Item(0))),
             Part::Item(at) => match histogram.buckets.get(at) {
                 Some(bucket) => {
-                    exemplar = bucket.exemplar.as_ref().and_then(ExemplarMessage::exemplar);
+                    exemplar = bucket.exemplar.as_ref().map(ExemplarMessage::exemplar);
                     let next = (bucket.bound != f64::INFINITY).then_some(Part::Item(at + 1));
                     (bucket.cumulative(), next)
                 }
@@ -483,12 +484,12 @@ impl<'b> Parser<'b> {
 
     fn extras(
         &self,
-        exemplars: impl IntoIterator<Item = Exemplar>,
+        exemplars: impl IntoIterator<Item = Result<Exemplar, Unfit>>,
         start: Option<Time>,
     ) -> Option<Box<Extras>> {
         let start = start.filter(|_| self.options.start_timestamps).map(Time::millis);
         let start = start.filter(|millis| *millis != 0).map(Timestamp::from_millis);
-        Extras::boxed(exemplars.into_iter().collect(), start)
+        Extras::boxed(exemplars, start)
     }
 
     /// Makes the series that of the metric's name and a suffix.

@@ -73,6 +73,12 @@ impl Reader {
         }
     }
 
+    /// How many classic histograms could not be converted and were left out. One of a protobuf body is an error
+    /// instead, as in Prometheus.
+    pub fn unconverted(&self) -> usize {
+        self.converter.as_ref().map_or(0, Converter::failed)
+    }
+
     /// Reads the lines or metric families that are whole in `piece`, and hands out their entries.
     ///
     /// Returns how many bytes have been read. The next piece must begin with the bytes after those; a piece of which

@@ -7,6 +7,7 @@ use outrigger_model::labels::{LabelsBuilder, METRIC_NAME};
 use outrigger_model::sample::{Exemplar, Timestamp};
 
 use super::body::Body;
+use super::exemplar::Unfit;
 use super::{LabelPart, MetricType, float};
 
 /// A sample as the body has it.
@@ -86,15 +87,26 @@ impl PlainSeries {
 /// What few samples have.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Extras {
-    pub(super) exemplars: Vec<Exemplar>,
-    pub(super) start_timestamp: Option<Timestamp>,
+    exemplars: Vec<Exemplar>,
+    unfit: usize,
+    start_timestamp: Option<Timestamp>,
 }
 
 impl Extras {
     /// `None` where there is nothing.
-    pub(super) fn boxed(exemplars: Vec<Exemplar>, start_timestamp: Option<Timestamp>) -> Option<Box<Self>> {
-        let some = !exemplars.is_empty() || start_timestamp.is_some();
-        some.then(|| Box::new(Self { exemplars, start_timestamp }))
+    pub(super) fn boxed(
+        exemplars: impl IntoIterator<Item = Result<Exemplar, Unfit>>,
+        start_timestamp: Option<Timestamp>,
+    ) -> Option<Box<Self>> {
+        let mut extras = Self { start_timestamp, ..Self::default() };
+        for exemplar in exemplars {
+            match exemplar {
+                Ok(exemplar) => extras.exemplars.push(exemplar),
+                Err(Unfit) => extras.unfit += 1,
+            }
+        }
+        let some = !extras.exemplars.is_empty() || extras.unfit > 0 || start_timestamp.is_some();
+        some.then(|| Box::new(extras))
     }
 }
 
@@ -132,9 +144,17 @@ impl<'b> Series<'b> {
         self.extras.as_ref().map_or(&[], |extras| &extras.exemplars)
     }
 
-    /// Takes the exemplars out.
-    pub fn take_exemplars(&mut self) -> Vec<Exemplar> {
-        self.extras.as_mut().map(|extras| std::mem::take(&mut extras.exemplars)).unwrap_or_default()
+    /// Takes the exemplars out, the unfit ones as such.
+    pub(super) fn take_exemplars(&mut self) -> impl Iterator<Item = Result<Exemplar, Unfit>> {
+        let extras = self.extras.take().unwrap_or_default();
+        let unfit = std::iter::repeat_n(Err(Unfit), extras.unfit);
+        extras.exemplars.into_iter().map(Ok).chain(unfit)
+    }
+
+    /// How many exemplars were left out that Prometheus' storage would drop: a label name that is empty or comes
+    /// twice, more than 128 characters of labels, or a native histogram's without a time.
+    pub fn unfit_exemplars(&self) -> usize {
+        self.extras.as_ref().map_or(0, |extras| extras.unfit)
     }
 
     /// Since when a counter, summary or histogram has counted, where that was asked for and exposed.

@@ -4,7 +4,7 @@
 use outrigger_model::histogram::{Counts, Histogram, ResetHint, Span};
 use outrigger_model::sample::Exemplar;
 
-use crate::exposition::exemplar::ExemplarLabels;
+use crate::exposition::exemplar::{ExemplarLabels, Unfit};
 use crate::protobuf::{Field, ProtobufError, Reader, decode_varint};
 
 /// A metric. Of a kind that it has not, everything is zero.
@@ -261,15 +261,15 @@ impl<'b> ClassicAndNative<'b> {
         }
     }
 
-    /// Exemplars of the histogram as a whole: its own or, if it has none, those of the classic buckets. Only those
-    /// with a time.
-    pub(super) fn exemplars(&self) -> Vec<Exemplar> {
-        let timed = |exemplar: &&ExemplarMessage<'_>| exemplar.time.is_some();
-        if self.exemplars.is_empty() {
-            let of_buckets = self.buckets.iter().filter_map(|bucket| bucket.exemplar.as_ref());
-            return of_buckets.filter(timed).filter_map(ExemplarMessage::exemplar).collect();
-        }
-        self.exemplars.iter().filter(timed).filter_map(ExemplarMessage::exemplar).collect()
+    /// Exemplars of the histogram as a whole: its own or, if it has none, those of the classic buckets. One without
+    /// a time is unfit.
+    pub(super) fn exemplars(&self) -> impl Iterator<Item = Result<Exemplar, Unfit>> {
+        let buckets = if self.exemplars.is_empty() { &self.buckets[..] } else { &[] };
+        let of_buckets = buckets.iter().filter_map(|bucket| bucket.exemplar.as_ref());
+        of_buckets.chain(&self.exemplars).map(|exemplar| match exemplar.time {
+            Some(_) => exemplar.exemplar(),
+            None => Err(Unfit),
+        })
     }
 }
 
@@ -319,8 +319,7 @@ impl<'b> ExemplarMessage<'b> {
         })
     }
 
-    /// `None` for one that Prometheus' storage would drop.
-    pub(super) fn exemplar(&self) -> Option<Exemplar> {
+    pub(super) fn exemplar(&self) -> Result<Exemplar, Unfit> {
         let mut labels = ExemplarLabels::default();
         self.labels.iter().for_each(|(name, value)| labels.add(name, value));
         labels.exemplar(self.value, self.time.map(Time::millis))

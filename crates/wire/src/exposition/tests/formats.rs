@@ -218,14 +218,16 @@ fn refused_later(row: &Value, entries: &[Value], expected: &[Value], error: Opti
     refused && expected.starts_with(entries)
 }
 
-/// Whether we refuse what no encoder writes and Go's decoder lets pass: numbers of more than 64 bits, of which it
-/// drops the upper ones, and groups.
+/// Whether we refuse what no encoder writes and Go's decoder lets pass: numbers of too many bits, of which it drops the
+/// upper ones, and groups.
 fn is_stricter(entries: &[Value], expected: &[Value], error: Option<&ReadError>) -> bool {
     let Some(ReadError::Family(error)) = error else { return false };
     let lax = matches!(
         error.reason,
         FamilyErrorReason::Malformed(
-            ProtobufError::VarintOverflow | ProtobufError::WireType { wire_type: 3, .. }
+            ProtobufError::VarintOverflow
+                | ProtobufError::FieldNumber { .. }
+                | ProtobufError::WireType { wire_type: 3, .. }
         )
     );
     lax && expected.starts_with(entries)
@@ -492,4 +494,37 @@ proptest! {
         }
         prop_assert!(parser.next().is_none());
     }
+}
+
+#[test]
+fn what_is_not_kept_is_counted() {
+    let long = "x".repeat(128);
+    for (body, format, kept, unfit) in [
+        ("a 1 # {b=\"c\"} 1\n# EOF\n".to_owned(), "openmetrics", 1, 0),
+        ("a 1 # {b=\"c\",b=\"d\"} 1\n# EOF\n".to_owned(), "openmetrics", 0, 1),
+        (format!("a 1 # {{b=\"{long}\"}} 1\n# EOF\n"), "openmetrics", 0, 1),
+    ] {
+        let mut counts = (0, 0);
+        let visit = |entry: Entry<'_>| {
+            let Entry::Series(series) = entry else { panic!("{entry:?}") };
+            counts = (series.exemplars().len(), series.unfit_exemplars());
+            ControlFlow::<()>::Continue(())
+        };
+        assert!(
+            reader(&json!({ "format": format })).read(body.as_bytes(), true, visit).unwrap().is_continue()
+        );
+        assert_eq!(counts, (kept, unfit), "{body}");
+    }
+    let body = "# TYPE h histogram\nh_bucket{le=\"1\"} 2 # {a=\"b\"} 1\nh_bucket{le=\"+Inf\"} 1\nh_count 1\n\
+                # TYPE g histogram\ng_bucket{le=\"1\"} 2 # {a=\"b\"} 1\ng_count 2\n# EOF\n";
+    let mut reader = reader(&json!({ "format": "openmetrics", "options": "c" }));
+    let mut unfit = 0;
+    let visit = |entry: Entry<'_>| {
+        if let Entry::Histogram(native) = entry {
+            unfit += native.series.unfit_exemplars();
+        }
+        ControlFlow::<()>::Continue(())
+    };
+    assert!(reader.read(body.as_bytes(), true, visit).unwrap().is_continue());
+    assert_eq!((reader.unconverted(), unfit), (1, 1));
 }
