@@ -157,7 +157,6 @@ func judge(format, options string, body []byte) (entries []any, failure string) 
 		IgnoreNativeHistograms:                  strings.Contains(options, "i"),
 		ConvertClassicHistogramsToNHCB:          strings.Contains(options, "c"),
 		KeepClassicOnClassicAndNativeHistograms: strings.Contains(options, "k"),
-		OpenMetricsSkipSTSeries:                 strings.Contains(options, "s"),
 	})
 	if err != nil {
 		panic(err)
@@ -171,7 +170,7 @@ func judge(format, options string, body []byte) (entries []any, failure string) 
 			return entries, latin([]byte(err.Error()))
 		}
 		start := func() any {
-			if format == "protobuf" || strings.Contains(options, "s") {
+			if format == "protobuf" {
 				return parser.StartTimestamp()
 			}
 			return 0
