@@ -1,5 +1,7 @@
 //! What was found damaged, by reason.
 
+use std::fmt;
+
 /// Why something on the disk could not be used. Bounded, so it can be a metric label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CorruptReason {
@@ -39,8 +41,16 @@ impl CorruptReason {
 }
 
 /// How often each kind of damage was met. Damage in a row counts once.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct CorruptCounts([u64; CorruptReason::ALL.len()]);
+
+/// The reasons that were met, with their counts.
+impl fmt::Debug for CorruptCounts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let met = self.iter().filter(|(_, count)| *count > 0);
+        formatter.debug_map().entries(met.map(|(reason, count)| (reason.as_str(), count))).finish()
+    }
+}
 
 impl CorruptCounts {
     /// How often this was met.

@@ -31,10 +31,7 @@ pub(super) struct Listing {
 
 impl Directory {
     pub(super) fn lock(path: &Path) -> Result<Self, OpenQueueError> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(DIRECTORY_MODE)
-            .create(path)
+        create(path)
             .map_err(|source| OpenQueueError::CreateDirectory { directory: path.to_owned(), source })?;
         let lock_path = path.join(LOCK);
         let failed = |source| OpenQueueError::Lock { path: lock_path.clone(), source };
@@ -103,6 +100,17 @@ impl Drop for Directory {
     fn drop(&mut self) {
         let _ = self.lock.unlock();
     }
+}
+
+/// Makes the directory and those above it that are missing, so that they outlive the machine, too.
+fn create(path: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
+    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
+    for parent in missing.iter().filter_map(|made| made.parent()) {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        File::open(parent)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// The lock of a queue on a read-only file system can be taken, if the file is there.

@@ -49,6 +49,8 @@ pub(super) struct Log {
     pub(super) options: QueueOptions,
     pub(super) index: Index,
     pub(super) segments: BTreeMap<u32, Segment>,
+    /// Lengths of all segments.
+    pub(super) disk_bytes: u64,
     pub(super) tail: Option<Tail>,
     /// None once all numbers are used up.
     pub(super) next_segment: Option<u32>,
@@ -134,21 +136,23 @@ impl Log {
         QueueStatistics {
             records: self.index.len(),
             pending_bytes: self.index.bytes(),
-            disk_bytes: self.disk_bytes(),
+            disk_bytes: self.disk_bytes,
             segments: self.segments.len(),
             corrupt: self.corrupt,
         }
     }
 
-    pub(super) fn disk_bytes(&self) -> u64 {
-        self.segments.values().map(|segment| segment.length).sum()
+    /// Takes a segment into the table.
+    pub(super) fn add_segment(&mut self, number: u32, length: u64) {
+        self.disk_bytes += length;
+        self.segments.insert(number, Segment { length, live: 0, live_bytes: 0 });
     }
 
     /// Makes the segments fit: by the space of what is done with, then by giving up the oldest records.
     pub(super) fn evict(&mut self) -> Vec<Record> {
         let mut evicted = Vec::new();
         let mut to_mark = Vec::new();
-        while self.disk_bytes() > self.options.max_bytes {
+        while self.disk_bytes > self.options.max_bytes {
             if self.compact() {
                 continue;
             }
@@ -188,7 +192,8 @@ impl Log {
         self.handles.forget(number);
         let is_gone = self.directory.remove(number).is_ok();
         if is_gone {
-            self.segments.remove(&number);
+            let removed = self.segments.remove(&number);
+            self.disk_bytes -= removed.map_or(0, |segment| segment.length);
             self.unsynced.remove(&number);
             self.is_directory_unsynced = true;
         }
@@ -244,6 +249,7 @@ impl Log {
         self.tail = Some(tail);
         let entry = self.segments.get_mut(&segment).expect("the last segment is in the table");
         entry.length = length_now;
+        self.disk_bytes += length;
         entry.live += 1;
         entry.live_bytes += length;
         Ok(header)
@@ -299,8 +305,7 @@ impl Log {
         }
         self.next_segment = number.checked_add(1);
         self.is_directory_unsynced = true;
-        let segment = Segment { length: u64::from(SEGMENT_HEADER), live: 0, live_bytes: 0 };
-        self.segments.insert(number, segment);
+        self.add_segment(number, u64::from(SEGMENT_HEADER));
         Ok(Tail { number, file, length: SEGMENT_HEADER })
     }
 }

@@ -11,7 +11,7 @@ use super::error::OpenQueueError;
 use super::format::{Mark, RecordHeader, SEGMENT_HEADER, SEGMENT_MAGIC, SegmentHeader, record_length};
 use super::handles::Handles;
 use super::index::Index;
-use super::log::{Log, Segment, Tail};
+use super::log::{Log, Tail};
 use super::scan::{Found, Scan, Source, is_zero, scan};
 use super::{LeftAlone, LeftAloneReason, QueueOptions, Record, Recovery};
 
@@ -38,7 +38,7 @@ pub(super) fn open(path: &Path, options: QueueOptions) -> Result<(Log, Recovery)
             Verdict::Segment(scan) => {
                 recovery.corrupt.add_all(&scan.corrupt);
                 found.extend(scan.found);
-                log.segments.insert(number, Segment { length: scan.length, live: 0, live_bytes: 0 });
+                log.add_segment(number, scan.length);
                 last = Some((number, scan.append_at));
             }
             // It is left over if it cannot be deleted, and deleted another time.
@@ -70,6 +70,7 @@ fn empty_log(directory: Directory, options: QueueOptions, highest: Option<u32>) 
         options,
         index: Index::default(),
         segments: BTreeMap::new(),
+        disk_bytes: 0,
         tail: None,
         next_segment: highest.map_or(Some(1), |number| number.checked_add(1)),
         unsynced: BTreeSet::new(),
@@ -146,6 +147,7 @@ fn reopen_tail(log: &mut Log, number: u32, append_at: u32) -> Option<Tail> {
     let end = u64::from(append_at);
     if segment.length > end {
         file.set_len(end).ok()?;
+        log.disk_bytes -= segment.length - end;
         segment.length = end;
     }
     file.seek(SeekFrom::Start(end)).ok()?;
