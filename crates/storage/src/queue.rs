@@ -10,9 +10,10 @@
 //! | bytes are damaged | the records they belong to are lost and counted, no others |
 //! | the disk is full or read-only | `append` says so and leaves nothing behind; it works again once the disk does |
 //!
-//! Everything here blocks on file I/O. `append` and `acknowledge` write to the page cache and are over in
-//! microseconds unless the machine is short of memory; `read` may wait for the disk; `open` reads every record's
-//! header; `sync` waits for the disk. `sync` never holds up the others while it does.
+//! Everything here but the counts blocks on file I/O. `append` and `acknowledge` write to the page cache, one at a time,
+//! and are over in microseconds unless the kernel holds them up, as it does where the disk is slower than what is
+//! written; `read` may wait for the disk; `open` reads every record's header; `sync` waits for the disk, and does not
+//! hold up the others while it does.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -177,6 +178,8 @@ pub struct QueueStatistics {
 #[derive(Debug)]
 pub struct DiskQueue {
     log: Mutex<Log>,
+    /// As of the last change, for those who must not wait for a write.
+    statistics: Mutex<QueueStatistics>,
     /// Held by the one `sync` at work.
     syncing: Mutex<()>,
 }
@@ -188,7 +191,8 @@ impl DiskQueue {
     /// left in them are deleted, and so is what a smaller `max_bytes` has no room for.
     pub fn open(directory: &Path, options: QueueOptions) -> Result<(DiskQueue, Recovery), OpenQueueError> {
         let (log, recovery) = recover::open(directory, options)?;
-        Ok((DiskQueue { log: Mutex::new(log), syncing: Mutex::new(()) }, recovery))
+        let statistics = Mutex::new(log.statistics());
+        Ok((DiskQueue { log: Mutex::new(log), statistics, syncing: Mutex::new(()) }, recovery))
     }
 
     /// Writes a record at the end. Once this returns it survives the death of the process, and with the next
@@ -198,7 +202,7 @@ impl DiskQueue {
     /// stuck do not keep what others had delivered on the disk. If that is not enough, the oldest records go. On an error nothing of the record stays in the queue.
     pub fn append(&self, meta: RecordMeta, payload: &[u8]) -> Result<Appended, AppendError> {
         let payload_crc = crc32fast::hash(payload);
-        self.log.lock().append(meta, payload, payload_crc)
+        self.change(|log| log.append(meta, payload, payload_crc))
     }
 
     /// The payload of a record that waits, checked against its checksum. May wait for the disk.
@@ -206,7 +210,7 @@ impl DiskQueue {
         let place = self.log.lock().locate(id)?;
         let result = place.read();
         if matches!(result, Err(ReadRecordError::Corrupt { .. })) {
-            self.log.lock().count_corrupt(CorruptReason::RecordPayload);
+            self.change(|log| log.count_corrupt(CorruptReason::RecordPayload));
         }
         result
     }
@@ -214,7 +218,7 @@ impl DiskQueue {
     /// Notes that a record was delivered or given up: it does not come back after a restart. One that is not in the
     /// queue is ignored.
     pub fn acknowledge(&self, id: RecordId) -> Result<(), AcknowledgeError> {
-        self.log.lock().acknowledge(id)
+        self.change(|log| log.acknowledge(id))
     }
 
     /// What the records that wait take.
@@ -227,14 +231,14 @@ impl DiskQueue {
         self.statistics().records
     }
 
-    /// What the queue holds.
+    /// What the queue holds. Never waits for the disk, nor for another thread that does.
     pub fn statistics(&self) -> QueueStatistics {
-        self.log.lock().statistics()
+        *self.statistics.lock()
     }
 
     /// Changes what the queue may take on the disk, and returns what had to go for it, oldest first.
     pub fn set_max_bytes(&self, max_bytes: u64) -> Vec<Record> {
-        self.log.lock().set_max_bytes(max_bytes)
+        self.change(|log| log.set_max_bytes(max_bytes))
     }
 
     /// Makes everything that was appended and acknowledged before survive the death of the machine. For an orderly end
@@ -243,7 +247,16 @@ impl DiskQueue {
     /// Also deletes the segments that have nothing left in them and could not be deleted before.
     pub fn sync(&self) -> Result<(), SyncError> {
         let _syncing = self.syncing.lock();
-        sync::sync(&self.log)
+        let result = sync::sync(&self.log);
+        self.change(|_| ());
+        result
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Log) -> T) -> T {
+        let mut log = self.log.lock();
+        let result = change(&mut log);
+        *self.statistics.lock() = log.statistics();
+        result
     }
 }
 
