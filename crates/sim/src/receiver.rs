@@ -1,25 +1,49 @@
 //! A remote-write receiver that remembers what it was sent, and fails on demand.
+//!
+//! It takes versions 1.0 and 2.0 by their `Content-Type`, and snappy and zstd by their `Content-Encoding`.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use outrigger_model::histogram::Histogram;
 use outrigger_model::labels::Labels;
-use outrigger_model::sample::Sample;
-use outrigger_wire::remote_write;
+use outrigger_model::sample::{Exemplar, Sample, Timestamp};
+use outrigger_wire::remote_write::{self, MetricMetadata, TimeSeries, WriteRequest};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
+const MAX_MESSAGE_BYTES: usize = 512 * 1024 * 1024;
+
+/// What version 2.0 asks of the answer: how many samples, histograms and exemplars were written.
+const WRITTEN: [HeaderName; 3] = [
+    HeaderName::from_static("x-prometheus-remote-write-samples-written"),
+    HeaderName::from_static("x-prometheus-remote-write-histograms-written"),
+    HeaderName::from_static("x-prometheus-remote-write-exemplars-written"),
+];
+
+/// What a series was sent, each kind in order of arrival.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Kept {
+    /// Float samples.
+    pub samples: Vec<Sample>,
+    /// Exemplars.
+    pub exemplars: Vec<Exemplar>,
+    /// Native histograms.
+    pub histograms: Vec<(Timestamp, Histogram)>,
+    /// What version 2.0 said about the series last.
+    pub metadata: Option<MetricMetadata>,
+}
 
 /// How the receiver answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,8 +65,11 @@ struct Received {
     requests: u64,
     samples: u64,
     malformed: u64,
+    version_2: u64,
     /// Kept only where the receiver was started to keep everything.
-    series: Option<HashMap<Labels, Vec<Sample>>>,
+    series: Option<HashMap<Labels, Kept>>,
+    /// What version 1.0 said about each family last; kept where the series are.
+    families: HashMap<Arc<str>, MetricMetadata>,
 }
 
 #[derive(Debug, Default)]
@@ -115,9 +142,26 @@ impl Receiver {
         self.shared.received.lock().malformed
     }
 
+    /// Requests of version 2.0 that were taken.
+    pub fn version_2(&self) -> u64 {
+        self.shared.received.lock().version_2
+    }
+
     /// Every sample by series, in order of arrival; empty for a receiver that only counts.
     pub fn series(&self) -> HashMap<Labels, Vec<Sample>> {
+        let received = self.shared.received.lock();
+        let series = received.series.iter().flatten();
+        series.map(|(labels, kept)| (labels.clone(), kept.samples.clone())).collect()
+    }
+
+    /// Everything by series; empty for a receiver that only counts.
+    pub fn kept(&self) -> HashMap<Labels, Kept> {
         self.shared.received.lock().series.clone().unwrap_or_default()
+    }
+
+    /// Metadata by family as version 1.0 sends it; empty for a receiver that only counts.
+    pub fn families(&self) -> HashMap<Arc<str>, MetricMetadata> {
+        self.shared.received.lock().families.clone()
     }
 }
 
@@ -154,9 +198,13 @@ async fn receive(shared: &Shared, request: Request<Incoming>) -> Response<Full<B
         Answer::Hang => std::future::pending().await,
     }
     match read(request).await {
-        Ok(write_request) => {
-            shared.received.lock().take(write_request);
-            plain(StatusCode::NO_CONTENT, "")
+        Ok((is_version_2, write_request)) => {
+            let mut response = plain(StatusCode::NO_CONTENT, "");
+            if is_version_2 {
+                put_written(&write_request, response.headers_mut());
+            }
+            shared.received.lock().take(is_version_2, write_request);
+            response
         }
         Err(reason) => {
             shared.received.lock().malformed += 1;
@@ -165,22 +213,61 @@ async fn receive(shared: &Shared, request: Request<Incoming>) -> Response<Full<B
     }
 }
 
-async fn read(request: Request<Incoming>) -> Result<remote_write::WriteRequest, &'static str> {
-    let header = |name| request.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or("");
-    if header(CONTENT_ENCODING) != "snappy" {
-        return Err("Content-Encoding is not snappy");
-    }
-    if header(CONTENT_TYPE) != "application/x-protobuf" {
-        return Err("Content-Type is not application/x-protobuf");
-    }
-    let body = Limited::new(request.into_body(), MAX_BODY_BYTES);
+/// The message, and whether it is one of version 2.0.
+async fn read(request: Request<Incoming>) -> Result<(bool, WriteRequest), &'static str> {
+    let (head, body) = request.into_parts();
+    let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let is_version_2 = match header(CONTENT_TYPE).trim_end_matches(';') {
+        "application/x-protobuf" | "application/x-protobuf;proto=prometheus.WriteRequest" => false,
+        "application/x-protobuf;proto=io.prometheus.write.v2.Request" => true,
+        _ => return Err("Content-Type is no remote-write message"),
+    };
+    let body = Limited::new(body, MAX_BODY_BYTES);
     let body = body.collect().await.map_err(|_| "the body is too long or broke off")?.to_bytes();
-    let raw = snap::raw::Decoder::new().decompress_vec(&body).map_err(|_| "the body is not snappy")?;
-    let request = remote_write::decode(&raw).map_err(|_| "the body is not a WriteRequest")?;
+    let raw = decompress(header(CONTENT_ENCODING), &body)?;
+    let request = if is_version_2 {
+        remote_write::v2::decode(&raw).map_err(|_| "the body is not an io.prometheus.write.v2.Request")?
+    } else {
+        remote_write::decode(&raw).map_err(|_| "the body is not a WriteRequest")?
+    };
     if request.series.iter().any(|series| series.check_labels().is_err()) {
         return Err("the labels of a series are not sorted, unique and complete");
     }
-    Ok(request)
+    Ok((is_version_2, request))
+}
+
+fn decompress(encoding: &str, body: &[u8]) -> Result<Vec<u8>, &'static str> {
+    match encoding {
+        "snappy" => {
+            if snap::raw::decompress_len(body).map_err(|_| "the body is not snappy")? > MAX_MESSAGE_BYTES {
+                return Err("the message is too long");
+            }
+            snap::raw::Decoder::new().decompress_vec(body).map_err(|_| "the body is not snappy")
+        }
+        "zstd" => {
+            let decoder = zstd::Decoder::with_buffer(body).map_err(|_| "the body is not zstd")?;
+            let mut message = Vec::new();
+            let most = MAX_MESSAGE_BYTES as u64 + 1;
+            decoder.take(most).read_to_end(&mut message).map_err(|_| "the body is not zstd")?;
+            if message.len() > MAX_MESSAGE_BYTES {
+                return Err("the message is too long");
+            }
+            Ok(message)
+        }
+        _ => Err("Content-Encoding is neither snappy nor zstd"),
+    }
+}
+
+fn put_written(request: &WriteRequest, headers: &mut HeaderMap) {
+    let total = |count: fn(&TimeSeries) -> usize| request.series.iter().map(count).sum::<usize>();
+    let counts = [
+        total(|series| series.samples.len()),
+        total(|series| series.histograms.len()),
+        total(|series| series.exemplars.len()),
+    ];
+    for (name, count) in WRITTEN.into_iter().zip(counts) {
+        headers.insert(name, HeaderValue::from(count));
+    }
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
@@ -190,11 +277,20 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
 }
 
 impl Received {
-    fn take(&mut self, request: remote_write::WriteRequest) {
+    fn take(&mut self, is_version_2: bool, request: WriteRequest) {
+        self.version_2 += u64::from(is_version_2);
+        if self.series.is_some() {
+            let families = request.metadata.into_iter().map(|metadata| (metadata.family.clone(), metadata));
+            self.families.extend(families);
+        }
         for series in request.series {
             self.samples += series.samples.len() as u64;
             if let Some(kept) = &mut self.series {
-                kept.entry(Labels::from_pairs(series.labels)).or_default().extend(series.samples);
+                let kept = kept.entry(Labels::from_pairs(series.labels)).or_default();
+                kept.samples.extend(series.samples);
+                kept.exemplars.extend(series.exemplars);
+                kept.histograms.extend(series.histograms);
+                kept.metadata = series.metadata.or(kept.metadata.take());
             }
         }
     }
