@@ -110,18 +110,68 @@ fn objects() -> Vec<(ResourceKind, Vec<u8>)> {
         host_ip: "10.0.1.1".to_owned(),
         ..object::Pod::default()
     };
-    let node = object::Node { meta: meta("node"), ..object::Node::default() };
-    let service = object::Service { meta: meta("service"), ..object::Service::default() };
-    let ingress = object::Ingress { meta: meta("ingress"), ..object::Ingress::default() };
+    let text = str::to_owned;
+    let target = || object::TargetReference {
+        kind: text("Pod"),
+        namespace: text("default"),
+        name: text("pod"),
+        uid: text("uid-pod"),
+    };
+    let node = object::Node {
+        meta: meta("node"),
+        provider_id: text("cloud://node"),
+        addresses: vec![(text("InternalIP"), text("10.0.1.1")), (text("Hostname"), text("node"))],
+        kubelet_port: 10250,
+        ..object::Node::default()
+    };
+    let service_port = object::ServicePort {
+        name: text("http"),
+        protocol: text("TCP"),
+        number: 80,
+        target_port: object::IntOrString::Text(text("http")),
+    };
+    let service = object::Service {
+        meta: meta("service"),
+        ports: vec![service_port],
+        cluster_ip: text("10.1.0.1"),
+        service_type: text("ClusterIP"),
+        ..object::Service::default()
+    };
+    let rule = object::IngressRule { host: text("example.org"), paths: Some(vec![text("/"), text("/api")]) };
+    let ingress = object::Ingress {
+        meta: meta("ingress"),
+        class_name: text("nginx"),
+        tls: vec![vec![text("example.org")]],
+        rules: vec![rule, object::IngressRule::default()],
+    };
+    let endpoint = object::Endpoint {
+        addresses: vec![text("10.0.0.1"), text("10.0.0.2")],
+        ready: Some(true),
+        terminating: Some(false),
+        target: Some(target()),
+        topology: [(text("zone"), text("a"))].into(),
+        node_name: text("node"),
+        ..object::Endpoint::default()
+    };
+    let slice_port =
+        object::SlicePort { name: text("http"), number: Some(8080), ..object::SlicePort::default() };
     let slice = object::EndpointSlice {
         meta: meta("slice"),
-        endpoints: vec![object::Endpoint {
-            addresses: vec!["10.0.0.1".to_owned()],
-            ..object::Endpoint::default()
-        }],
-        ..object::EndpointSlice::default()
+        address_type: text("IPv4"),
+        endpoints: vec![endpoint],
+        ports: vec![slice_port],
     };
-    let endpoints = object::Endpoints { meta: meta("endpoints"), ..object::Endpoints::default() };
+    let address = object::EndpointAddress {
+        ip: text("10.0.0.1"),
+        target: Some(target()),
+        ..object::EndpointAddress::default()
+    };
+    let subset = object::EndpointSubset {
+        addresses: vec![address.clone()],
+        not_ready_addresses: vec![address],
+        ports: vec![object::EndpointPort { name: text("http"), number: 8080, protocol: text("TCP") }],
+    };
+    let endpoints = object::Endpoints { meta: meta("endpoints"), subsets: vec![subset] };
     let namespace = object::Namespace { meta: meta("namespace"), ..object::Namespace::default() };
     fn encode(object: &impl Object) -> Vec<u8> {
         let mut bytes = Vec::new();
