@@ -299,8 +299,7 @@ impl Loader<'_> {
                 self.referenced.borrow_mut().extend(found.into_inner());
             }
             if report.is_clean() {
-                let global_value = main.peek("global");
-                not_acted_on::in_scrape_configs(&root, global_value.as_ref(), &mut self.notices.borrow_mut());
+                not_acted_on::in_scrape_configs(&root, &mut self.notices.borrow_mut());
             }
         }
         more_errors.extend(report.into_errors());

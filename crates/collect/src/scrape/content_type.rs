@@ -3,9 +3,6 @@
 use outrigger_config::prometheus::ScrapeProtocol;
 use outrigger_wire::exposition::Format;
 
-/// The formats that are read so far; no other is asked for or accepted.
-pub(crate) const READ: &[Format] = &[Format::Text];
-
 /// A version of OpenMetrics that Prometheus reads only with a feature flag.
 const OPEN_METRICS_2: &str = "2.0.0";
 
@@ -29,63 +26,19 @@ pub enum ContentTypeError {
          target: leave OpenMetricsText2.0.0 out of scrape_protocols"
     )]
     OpenMetrics2(String),
-    /// A format of Prometheus that this version does not read.
-    #[error(
-        "received Content-Type {content_type:?}, but {format} is not read yet: make the target honour the Accept \
-         header it was sent (text/plain;version=0.0.4)"
-    )]
-    NotReadYet {
-        /// What the target sent.
-        content_type: String,
-        /// Name of the format.
-        format: &'static str,
-    },
-    /// `fallback_scrape_protocol` names a format that this version does not read.
-    #[error(
-        "the response's Content-Type {content_type:?} is not an exposition format and fallback_scrape_protocol \
-         {fallback:?} is not read yet: set fallback_scrape_protocol: PrometheusText0.0.4"
-    )]
-    FallbackNotReadYet {
-        /// What the target sent; empty when nothing.
-        content_type: String,
-        /// The configured fallback.
-        fallback: &'static str,
-    },
 }
 
 /// The format of a response: what it says or, where it says nothing usable, the fallback.
 ///
 /// # Errors
-/// Where it says nothing usable and there is no fallback, and where the format is none of [`READ`].
+/// Where it says nothing usable and there is no fallback.
 pub(crate) fn check(
     content_type: Option<&str>,
     fallback: Option<ScrapeProtocol>,
 ) -> Result<Format, ContentTypeError> {
-    check_for(content_type, fallback, READ)
-}
-
-fn check_for(
-    content_type: Option<&str>,
-    fallback: Option<ScrapeProtocol>,
-    read: &[Format],
-) -> Result<Format, ContentTypeError> {
-    let content_type = content_type.unwrap_or_default();
-    let name = |format| match format {
-        Format::Text => "the text format",
-        Format::OpenMetrics => "OpenMetrics",
-        Format::Protobuf => "the protobuf format",
-    };
-    match (format(content_type), fallback) {
-        (Ok(format), _) if read.contains(&format) => Ok(format),
-        (Ok(format), _) => {
-            Err(ContentTypeError::NotReadYet { content_type: content_type.to_owned(), format: name(format) })
-        }
-        (Err(refusal), None) => Err(refusal),
-        (Err(_), Some(fallback)) if read.contains(&format_of(fallback)) => Ok(format_of(fallback)),
-        (Err(_), Some(fallback)) => Err(ContentTypeError::FallbackNotReadYet {
-            content_type: content_type.to_owned(),
-            fallback: fallback.as_str(),
-        }),
+    match (format(content_type.unwrap_or_default()), fallback) {
+        (Err(_), Some(fallback)) => Ok(format_of(fallback)),
+        (found, _) => found,
     }
 }
 
@@ -204,7 +157,6 @@ mod tests {
         let (text, open_metrics) = (Some(PrometheusText004), Some(OpenMetricsText100));
         let protobuf =
             "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
-        let all = [Format::Text, Format::OpenMetrics, Format::Protobuf];
         for (header, fallback, expected) in [
             (Some("text/plain"), None, Ok(Format::Text)),
             (Some("text/plain; version=0.0.4"), None, Ok(Format::Text)),
@@ -236,26 +188,13 @@ mod tests {
             (Some("application/openmetrics-text; version=\"2.0.0\""), text, Ok(Format::Text)),
             (Some(protobuf), None, Ok(Format::Protobuf)),
         ] {
-            match (check_for(header, fallback, &all), expected) {
+            match (check(header, fallback), expected) {
                 (Ok(format), Ok(expected)) => assert_eq!(format, expected, "{header:?}"),
                 (Err(found), Err(expected)) => {
                     assert!(found.to_string().contains(expected), "{header:?}: {found}");
                 }
                 (found, _) => panic!("{header:?} with {fallback:?}: {found:?}"),
             }
-        }
-    }
-
-    #[test]
-    fn a_format_that_is_not_read_is_refused() {
-        use ScrapeProtocol::*;
-        for (header, fallback, error) in [
-            (None, Some(OpenMetricsText100), "set fallback_scrape_protocol: PrometheusText0.0.4"),
-            (Some("application/openmetrics-text; version=1.0.0"), None, "OpenMetrics is not read yet"),
-            (Some("application/vnd.google.protobuf"), None, "the protobuf format is not read yet"),
-        ] {
-            let found = check_for(header, fallback, &[Format::Text]).unwrap_err().to_string();
-            assert!(found.contains(error), "{header:?}: {found}");
         }
     }
 }

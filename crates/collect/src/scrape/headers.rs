@@ -3,9 +3,6 @@
 use std::time::Duration;
 
 use outrigger_config::prometheus::{ScrapeConfig, ScrapeProtocol};
-use outrigger_wire::exposition::Format;
-
-use super::content_type;
 
 /// Weight of the most wanted protocol in tenths: the number of protocols that Prometheus knows, plus one
 /// (`scrape.acceptHeader`).
@@ -13,20 +10,9 @@ const FIRST_WEIGHT: usize = ScrapeProtocol::ALL.len() + 1;
 
 /// The `Accept` header of Prometheus' `scrape.acceptHeader` for the configured protocols.
 pub(crate) fn accept(config: &ScrapeConfig) -> String {
-    accept_of(config, content_type::READ)
-}
-
-/// The same for those protocols whose format is one of these; when none is, text 0.0.4 is asked for.
-fn accept_of(config: &ScrapeConfig, formats: &[Format]) -> String {
-    let is_read = |protocol: &ScrapeProtocol| formats.contains(&content_type::format_of(*protocol));
-    let mut protocols: Vec<ScrapeProtocol> =
-        config.scrape_protocols.iter().copied().filter(is_read).collect();
-    if protocols.is_empty() {
-        protocols.push(ScrapeProtocol::PrometheusText004);
-    }
     let mut header = String::new();
     let mut weight = FIRST_WEIGHT;
-    for protocol in protocols {
+    for &protocol in &config.scrape_protocols {
         header.push_str(media_range(protocol));
         if has_escaping(protocol) {
             header.push_str(";escaping=");
@@ -129,22 +115,7 @@ mod tests {
                 metric_name_escaping: escaping,
                 ..ScrapeConfig::new("job")
             };
-            assert_eq!(accept_of(&config, &[Format::Text, Format::OpenMetrics, Format::Protobuf]), expected);
-        }
-    }
-
-    #[test]
-    fn only_formats_that_are_read_are_asked_for() {
-        use ScrapeProtocol::*;
-        for (protocols, expected) in [
-            (
-                ScrapeProtocol::DEFAULT.to_vec(),
-                "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.7,text/plain;version=0.0.4;q=0.6,*/*;q=0.5",
-            ),
-            (vec![OpenMetricsText100], "text/plain;version=0.0.4;q=0.7,*/*;q=0.6"),
-        ] {
-            let config = ScrapeConfig { scrape_protocols: protocols, ..ScrapeConfig::new("job") };
-            assert_eq!(accept_of(&config, &[Format::Text]), expected);
+            assert_eq!(accept(&config), expected);
         }
     }
 

@@ -2,12 +2,15 @@
 //! (Prometheus `scrapeLoopAppender.append`). Pure: no I/O, the time is handed in.
 
 use std::hash::BuildHasher;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use outrigger_model::histogram::Histogram;
+use outrigger_model::histogram::{Histogram, HistogramError};
 use outrigger_model::labels::LabelsBuilder;
 use outrigger_model::sample::{Sample, Timestamp, is_stale_nan};
-use outrigger_wire::exposition::{Entry, LineParser, MetricType, ParseError, Parser, Series as Exposed};
+use outrigger_wire::exposition::{
+    Entry, Format, LineParser, MetricType, Options, Parser, ReadError, Reader, Series as Exposed, openmetrics,
+};
 use rapidhash::fast::GlobalState;
 
 use super::cache::{Order, SeriesCache};
@@ -31,10 +34,18 @@ const MAX_CARRY_BYTES: usize = 4 << 20;
 pub enum IngestError {
     /// The body is not in the format that it claims to be in.
     #[error(transparent)]
-    Parse(#[from] ParseError),
+    Parse(#[from] ReadError),
     /// A series that may not be.
     #[error(transparent)]
     Series(#[from] SeriesError),
+    /// A native histogram that may not be, or has too many buckets even at the lowest resolution.
+    #[error("native histogram {series}")]
+    Histogram {
+        /// The series as it is exposed, shortened.
+        series: String,
+        /// What is wrong with it.
+        source: HistogramError,
+    },
     /// `sample_limit`.
     #[error("sample limit exceeded")]
     SampleLimit,
@@ -48,6 +59,30 @@ pub(crate) struct SampleRules<'a> {
     pub(crate) track_timestamps_staleness: bool,
     /// 0 is no limit.
     pub(crate) sample_limit: u64,
+    pub(crate) histograms: HistogramRules,
+}
+
+/// What is done to native histograms (Prometheus `scrape.bucketLimitAppender`, `maxSchemaAppender`).
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct HistogramRules {
+    /// How they are read.
+    pub(crate) options: Options,
+    /// `native_histogram_bucket_limit`; 0 is no limit.
+    pub(crate) bucket_limit: u64,
+    /// The finest schema that `native_histogram_min_bucket_factor` leaves.
+    pub(crate) max_schema: Option<i32>,
+}
+
+impl HistogramRules {
+    fn apply(&self, histogram: &mut Histogram) -> Result<(), HistogramError> {
+        if let Some(schema) = self.max_schema {
+            histogram.limit_schema(schema)?;
+        }
+        if self.bucket_limit > 0 {
+            histogram.limit_buckets(usize::try_from(self.bucket_limit).unwrap_or(usize::MAX))?;
+        }
+        histogram.validate()
+    }
 }
 
 /// What a body led to.
@@ -87,6 +122,10 @@ pub(crate) struct Drops {
     pub(crate) duplicate: usize,
     pub(crate) out_of_order: usize,
     pub(crate) out_of_bounds: usize,
+    /// Exemplars that may not be.
+    pub(crate) exemplars: usize,
+    /// Classic histograms that cannot be converted.
+    pub(crate) unconverted: usize,
 }
 
 /// The two times that matter to a scrape.
@@ -134,12 +173,21 @@ pub(crate) fn mark_histograms(cache: &SeriesCache, markers: usize, ingested: &mu
     });
 }
 
+/// What reads a body.
+enum Reading {
+    /// A text format, line by line, with what the layout knows.
+    Lines(Format),
+    /// Whatever has to be taken apart in full.
+    Entries(Box<Reader>),
+}
+
 /// One pass over one body, which comes piece by piece. Nothing of it is visible outside the cache's bookkeeping until
 /// [`Pass::finish`].
 pub(crate) struct Pass<'a> {
     run: Run<'a>,
     metadata: &'a mut MetadataWatch,
-    /// The beginning of a line whose end is in the next piece.
+    reading: Reading,
+    /// The beginning of a line, or of a metric family, whose end is in the next piece.
     carry: Vec<u8>,
     metric_type: MetricType,
     /// Lines in the pieces before.
@@ -151,8 +199,9 @@ pub(crate) struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
-    /// Begins with a body.
+    /// Begins with a body of this format.
     pub(crate) fn new(
+        format: Format,
         cache: &'a mut SeriesCache,
         metadata: &'a mut MetadataWatch,
         rules: &'a SampleRules<'a>,
@@ -174,9 +223,15 @@ impl<'a> Pass<'a> {
             builder: LabelsBuilder::new(),
             exposed: Vec::new(),
         };
+        let options = rules.histograms.options;
+        let reading = match format {
+            Format::Text | Format::OpenMetrics if !options.convert_classic => Reading::Lines(format),
+            format => Reading::Entries(Box::new(Reader::new(format, options))),
+        };
         Self {
             run,
             metadata,
+            reading,
             carry: Vec::new(),
             metric_type: MetricType::Unknown,
             lines: 0,
@@ -192,6 +247,65 @@ impl<'a> Pass<'a> {
         if self.ended {
             return;
         }
+        match self.reading {
+            Reading::Lines(format) => self.lines(format, piece),
+            Reading::Entries(_) => self.entries(piece),
+        }
+    }
+
+    /// Takes the next piece of a body that is read entry by entry.
+    fn entries(&mut self, piece: &[u8]) {
+        if self.carry.is_empty() {
+            let read = self.read_entries(piece, false);
+            self.carry.extend_from_slice(&piece[read..]);
+            return;
+        }
+        let mut carry = std::mem::take(&mut self.carry);
+        carry.extend_from_slice(piece);
+        let read = self.read_entries(&carry, false);
+        carry.drain(..read);
+        self.carry = carry;
+    }
+
+    fn read_entries(&mut self, piece: &[u8], last: bool) -> usize {
+        let Reading::Entries(reader) = &mut self.reading else { return piece.len() };
+        let (run, metadata) = (&mut self.run, &mut *self.metadata);
+        let read = reader.read(piece, last, |entry| {
+            let taken = match entry {
+                Entry::Series(series) => run.take(series, None),
+                Entry::Histogram(native) => run.take(native.series, Some(native.histogram)),
+                Entry::Type { name, metric_type } => {
+                    metadata.see_type(&name, metric_type);
+                    Ok(())
+                }
+                Entry::Help { name, text } => {
+                    metadata.see_help(&name, &text);
+                    Ok(())
+                }
+                Entry::Unit { name, unit } => {
+                    metadata.see_unit(&name, &unit);
+                    Ok(())
+                }
+                Entry::Comment(_) => Ok(()),
+            };
+            match taken {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => ControlFlow::Break(error),
+            }
+        });
+        run.drops.unconverted = reader.unconverted();
+        let error = match read {
+            Ok(ControlFlow::Continue(read)) => return read,
+            Ok(ControlFlow::Break(error)) => error,
+            Err(error) => error.into(),
+        };
+        self.error = Some(error);
+        self.ended = true;
+        piece.len()
+    }
+
+    /// Takes the next piece of a body that is read line by line.
+    fn lines(&mut self, format: Format, piece: &[u8]) {
         let mut piece = piece;
         if !self.carry.is_empty() {
             let end = memchr::memchr(b'\n', piece).map_or(piece.len(), |at| at + 1);
@@ -202,7 +316,7 @@ impl<'a> Pass<'a> {
                 return;
             }
             let carry = std::mem::take(&mut self.carry);
-            let read = self.read(&carry, false);
+            let read = self.read(format, &carry, false);
             self.carry = carry;
             self.carry.drain(..read);
             if self.ended {
@@ -215,18 +329,24 @@ impl<'a> Pass<'a> {
             }
         }
         let whole = memchr::memrchr(b'\n', piece).map_or(0, |at| at + 1);
-        let read = self.read(&piece[..whole], false);
+        let read = self.read(format, &piece[..whole], false);
         if !self.ended {
             self.carry.extend_from_slice(&piece[read..]);
         }
     }
 
     /// Reads whole lines; returns the number of bytes that were read.
-    fn read(&mut self, lines: &[u8], last: bool) -> usize {
-        let parser = Parser::resume(lines, self.metric_type);
-        let (read, result) = self.read_lines(parser, lines.len(), last);
+    fn read(&mut self, format: Format, lines: &[u8], last: bool) -> usize {
+        let metric_type = self.metric_type;
+        let (read, result) = match format {
+            Format::OpenMetrics => {
+                let parser = openmetrics::Parser::resume(lines, metric_type, last);
+                self.read_lines(parser, lines.len(), last)
+            }
+            _ => self.read_lines(Parser::resume(lines, metric_type), lines.len(), last),
+        };
         if let Err(mut error) = result {
-            if let IngestError::Parse(error) = &mut error {
+            if let IngestError::Parse(ReadError::Line(error)) = &mut error {
                 error.line += self.lines;
             }
             self.error = Some(error);
@@ -265,7 +385,7 @@ impl<'a> Pass<'a> {
                 }
                 // What is wrong here may be right with the next piece.
                 Some(Err(_)) if !last && length - start < MAX_CARRY_BYTES => return (start, Ok(())),
-                Some(Err(error)) => return (length, Err(error.into())),
+                Some(Err(error)) => return (length, Err(ReadError::from(error).into())),
             }
         }
     }
@@ -318,7 +438,7 @@ impl<'a> Pass<'a> {
             Leads::Dropped | Leads::Series(_) => {
                 let Some(series) = parser.next_known_length(length) else { return Ok(false) };
                 let repeated = self.run.cache.layout.take_expected(skip);
-                self.run.take_known(&series?, leads, repeated);
+                self.run.take_known(&series.map_err(ReadError::from)?, leads, repeated);
             }
         }
         Ok(true)
@@ -359,7 +479,10 @@ impl<'a> Pass<'a> {
     pub(crate) fn finish(mut self) -> Ingested {
         let carry = std::mem::take(&mut self.carry);
         if !self.ended && !self.empty {
-            self.read(&carry, true);
+            match self.reading {
+                Reading::Lines(format) => self.read(format, &carry, true),
+                Reading::Entries(_) => self.read_entries(&carry, true),
+            };
         }
         let error = self.error.or(self.run.over_sample_limit.then_some(IngestError::SampleLimit));
         let run = self.run;
@@ -455,7 +578,7 @@ impl Run<'_> {
             self.drops.duplicate += 1;
             return;
         }
-        if self.append(id, offered) == Fate::Appended && !exposed.exemplars().is_empty() {
+        if self.append(id, offered) == Fate::Appended {
             self.append_exemplars(id, exposed);
         }
     }
@@ -464,8 +587,19 @@ impl Run<'_> {
     fn take(&mut self, exposed: Exposed<'_>, histogram: Option<Box<Histogram>>) -> Result<(), IngestError> {
         let text = exposed.raw();
         let hash = hash_line(text);
+        let histogram = match histogram {
+            None => None,
+            Some(mut histogram) => {
+                self.rules.histograms.apply(&mut histogram).map_err(|source| {
+                    let series =
+                        String::from_utf8_lossy(&text[..text.len().min(200)]).replace('\u{fffd}', " ");
+                    IngestError::Histogram { series, source }
+                })?;
+                Some(histogram)
+            }
+        };
         let layout = &mut self.cache.layout;
-        if let Some(found) = layout.find(hash, text.len()) {
+        if let Some(found) = layout.take(hash, text.len()) {
             self.counts.scraped += 1;
             let Leads::Series(id) = found.leads else { return Ok(()) };
             let offered = self.offered(&exposed, histogram);
@@ -594,6 +728,7 @@ impl Run<'_> {
     }
 
     fn append_exemplars(&mut self, series: SeriesId, exposed: &Exposed<'_>) {
+        self.drops.exemplars += exposed.unfit_exemplars();
         for exemplar in exposed.exemplars() {
             let timestamp = exemplar.timestamp.or(exposed.timestamp).unwrap_or(self.times.scrape);
             self.exemplars.push(BatchExemplar { series, timestamp, exemplar: exemplar.clone() });
@@ -656,7 +791,7 @@ mod tests {
         rules: &SampleRules<'_>,
         times: ScrapeTimes,
     ) -> Ingested {
-        let mut pass = Pass::new(cache, metadata, rules, times);
+        let mut pass = Pass::new(Format::Text, cache, metadata, rules, times);
         body.chunks(piece).for_each(|piece| pass.text(piece));
         pass.finish()
     }
@@ -686,6 +821,7 @@ mod tests {
                 honor_timestamps: true,
                 track_timestamps_staleness: false,
                 sample_limit: 0,
+                histograms: HistogramRules::default(),
             };
             let mut cache = SeriesCache::default();
             let mut metadata = MetadataWatch::default();
@@ -743,6 +879,7 @@ mod tests {
             honor_timestamps: true,
             track_timestamps_staleness: false,
             sample_limit: 0,
+            histograms: HistogramRules::default(),
         };
         let (mut cache, mut metadata) = (SeriesCache::default(), MetadataWatch::default());
         let mut flushes = 0;

@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use http::HeaderValue;
 use outrigger_config::prometheus::ScrapeConfig;
-use outrigger_model::labels::Labels;
+use outrigger_model::histogram::{MAX_SCHEMA, schema_for_factor};
+use outrigger_model::target::ScrapeTarget;
 use outrigger_rt::http::HttpClient;
+use outrigger_wire::exposition::Options;
 
 use super::body::BodyLimit;
 use super::error::ScrapeError;
 use super::headers;
-use super::ingest::SampleRules;
+use super::ingest::{HistogramRules, SampleRules};
 use super::relabel_sample::{LabelLimits, LabelRules};
 
 /// A job's configuration and what is derived from it. Replaced as a whole by a reload.
@@ -36,12 +38,12 @@ impl JobSettings {
         }
     }
 
-    /// How the samples of a target with these labels are treated.
-    pub(crate) fn sample_rules<'a>(&'a self, target_labels: &'a Labels) -> SampleRules<'a> {
+    /// How the samples of a target are treated.
+    pub(crate) fn sample_rules<'a>(&'a self, target: &'a ScrapeTarget) -> SampleRules<'a> {
         let config = &self.config;
         SampleRules {
             labels: LabelRules {
-                target_labels,
+                target_labels: &target.labels,
                 honor_labels: config.honor_labels,
                 metric_relabel: &config.metric_relabel,
                 validation: config.metric_name_validation,
@@ -54,6 +56,18 @@ impl JobSettings {
             honor_timestamps: config.honor_timestamps,
             track_timestamps_staleness: config.track_timestamps_staleness,
             sample_limit: config.sample_limit,
+            histograms: HistogramRules {
+                options: Options {
+                    native_histograms: target.histograms.native,
+                    classic_histograms: target.histograms.always_classic,
+                    convert_classic: target.histograms.convert_classic,
+                    start_timestamps: false,
+                },
+                bucket_limit: config.native_histogram_bucket_limit,
+                max_schema: (config.native_histogram_min_bucket_factor > 1.0)
+                    .then(|| schema_for_factor(config.native_histogram_min_bucket_factor))
+                    .filter(|schema| *schema < MAX_SCHEMA),
+            },
         }
     }
 }

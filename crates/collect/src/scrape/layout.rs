@@ -144,11 +144,11 @@ impl Layout {
             self.stray();
         }
         let at = self.pass.next + skip as u32;
-        self.take(at)
+        self.take_at(at)
     }
 
     #[inline]
-    fn take(&mut self, at: u32) -> bool {
+    fn take_at(&mut self, at: u32) -> bool {
         let pass = &mut self.pass;
         pass.next = at + 1;
         if !pass.strayed {
@@ -173,6 +173,16 @@ impl Layout {
         }
     }
 
+    /// Finds a line, at its place or elsewhere.
+    pub(crate) fn take(&mut self, hash: u64, length: usize) -> Option<Found> {
+        match self.expected(0) {
+            Some(line) if line.is(hash, length) => {
+                Some(Found { leads: line.leads(), repeated: self.take_expected(0) })
+            }
+            _ => self.find(hash, length),
+        }
+    }
+
     /// Finds a line that is not the expected one.
     pub(crate) fn find(&mut self, hash: u64, length: usize) -> Option<Found> {
         self.stray();
@@ -181,7 +191,7 @@ impl Layout {
         let index = self.index.get_or_insert_with(|| index_of(lines));
         let &at = index.find(hash, |&at| lines[at as usize].is(hash, length))?;
         self.pass.jumps += 1;
-        let repeated = self.take(at);
+        let repeated = self.take_at(at);
         Some(Found { leads: self.lines[at as usize].leads(), repeated })
     }
 

@@ -22,6 +22,8 @@ pub(crate) struct EngineMetrics {
     duplicate: Counter,
     out_of_order: Counter,
     out_of_bounds: Counter,
+    exemplars: Counter,
+    unconverted: Counter,
     pub(crate) skipped_ticks: Counter,
     pub(crate) forced_flushes: Counter,
     pub(crate) lateness: Histogram,
@@ -56,6 +58,16 @@ impl EngineMetrics {
             duplicate: dropped.with(&["duplicate"]),
             out_of_order: dropped.with(&["out_of_order"]),
             out_of_bounds: dropped.with(&["too_far_ahead"]),
+            exemplars: registry.counter(
+                "outrigger_scrape_exemplars_dropped_total",
+                "Exemplars that were left out because they are too long, have a label twice or no time.",
+                &[],
+            ),
+            unconverted: registry.counter(
+                "outrigger_scrape_histograms_unconverted_total",
+                "Classic histograms that could not be converted to native ones and were left out.",
+                &[],
+            ),
             skipped_ticks: registry.counter(
                 "outrigger_scrape_ticks_skipped_total",
                 "Scrapes that did not take place because the one before was still running.",
@@ -97,6 +109,8 @@ impl EngineMetrics {
         self.duplicate.add(drops.duplicate as u64);
         self.out_of_order.add(drops.out_of_order as u64);
         self.out_of_bounds.add(drops.out_of_bounds as u64);
+        self.exemplars.add(drops.exemplars as u64);
+        self.unconverted.add(drops.unconverted as u64);
     }
 
     /// A cache changed from `before` to `after`, each heap bytes and series.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use outrigger_model::sample::{Sample, Timestamp, is_stale_nan};
+use outrigger_wire::exposition::Format;
 use tokio::time::Instant;
 
 use super::body::BodyDecoder;
@@ -81,35 +82,33 @@ impl Attempt<'_> {
 
     async fn take_body(&self, memory: &mut Memory, mut answer: Answer) -> Outcome {
         let settings = &self.plan.settings;
-        let rules = settings.sample_rules(&self.plan.target.labels);
+        let rules = settings.sample_rules(&self.plan.target);
         let limit = settings.body_limit(self.shared.max_body_bytes.load(Ordering::Relaxed));
         let budget = Arc::clone(&self.shared.body_budget);
         let decoder = BodyDecoder::new(answer.content_encoding.as_deref(), limit, budget);
-        let mut pass = Pass::new(&mut memory.cache, &mut memory.metadata, &rules, self.times);
-        match read_body(&mut answer, decoder, &mut pass).await {
-            Err(error) => {
-                pass.abandon();
-                self.fail(memory, 0, error)
+        let format =
+            content_type::check(answer.content_type.as_deref(), settings.config.fallback_scrape_protocol);
+        let (format, refusal) = match format {
+            Ok(format) => (format, None),
+            Err(refusal) => (Format::Text, Some(refusal)),
+        };
+        let mut pass = Pass::new(format, &mut memory.cache, &mut memory.metadata, &rules, self.times);
+        let read = match &refusal {
+            None => read_body(&mut answer, decoder, |text| pass.text(text)).await,
+            Some(_) => read_body(&mut answer, decoder, |_| {}).await,
+        };
+        let error = match (read, refusal) {
+            // An empty body is fine whatever it claims to be.
+            (Ok(body_bytes), None) | (Ok(body_bytes @ 0), Some(_)) => {
+                let mut ingested = pass.finish();
+                let error = ingested.error.take().map(ScrapeError::from);
+                return Outcome { ingested, body_bytes, error };
             }
-            Ok(body_bytes) => {
-                // An empty body is fine whatever it claims to be.
-                let readable = content_type::check(
-                    answer.content_type.as_deref(),
-                    settings.config.fallback_scrape_protocol,
-                );
-                match readable {
-                    Err(error) if body_bytes > 0 => {
-                        pass.abandon();
-                        self.fail(memory, body_bytes, error.into())
-                    }
-                    _ => {
-                        let mut ingested = pass.finish();
-                        let error = ingested.error.take().map(ScrapeError::from);
-                        Outcome { ingested, body_bytes, error }
-                    }
-                }
-            }
-        }
+            (Ok(body_bytes), Some(refusal)) => (body_bytes, refusal.into()),
+            (Err(error), _) => (0, error),
+        };
+        pass.abandon();
+        self.fail(memory, error.0, error.1)
     }
 
     fn fail(&self, memory: &mut Memory, body_bytes: u64, error: ScrapeError) -> Outcome {
@@ -196,16 +195,16 @@ impl Attempt<'_> {
     }
 }
 
-/// Reads a body to its end; returns its uncompressed length.
+/// Reads a body to its end and hands it on piece by piece; returns its uncompressed length.
 async fn read_body(
     answer: &mut Answer,
     mut decoder: BodyDecoder,
-    pass: &mut Pass<'_>,
+    mut take: impl FnMut(&[u8]),
 ) -> Result<u64, ScrapeError> {
     while let Some(chunk) = answer.chunk().await? {
-        decoder.push(&chunk, &mut |text| pass.text(text))?;
+        decoder.push(&chunk, &mut take)?;
     }
-    Ok(decoder.finish(&mut |text| pass.text(text))?)
+    Ok(decoder.finish(&mut take)?)
 }
 
 fn hand_over(shared: &Shared, target: &TargetLoop, series: &SeriesTable, ingested: &Ingested) {

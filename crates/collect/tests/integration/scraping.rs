@@ -140,9 +140,9 @@ async fn bodies_become_samples_or_fail_as_in_prometheus() {
             "OpenMetrics",
             |_| {},
             typed("application/openmetrics-text; version=1.0.0", "a 1\n# EOF\n"),
-            &[],
-            (0, 0, 0),
-            "OpenMetrics is not read yet",
+            &[r#"a{instance="i",job="job"} 1 @ 0"#],
+            (1, 1, 1),
+            "",
         ),
         case("a parse error rolls everything back", |_| {}, plain("a 1\nb {{ 2\n"), &[], (1, 1, 1), "line 2"),
         case(
@@ -448,7 +448,7 @@ async fn a_target_is_asked_as_prometheus_asks() {
     let header = |request: usize, name: &str| requests[request].get(name).cloned().unwrap_or_default();
     assert_eq!(
         header(0, "accept"),
-        "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.7,text/plain;version=0.0.4;q=0.6,*/*;q=0.5"
+        "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.7,application/openmetrics-text;version=0.0.1;q=0.6,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.3"
     );
     assert_eq!(header(1, "accept"), "text/plain;version=0.0.4;q=0.7,*/*;q=0.6");
     assert_eq!(header(0, "accept-encoding"), "gzip");

@@ -11,8 +11,6 @@ use Severity::{RefuseToRun, WarnOnce};
 
 /// Where a row's key stands.
 enum At {
-    /// In a scrape configuration or, for those that do not set it, in `global`.
-    Job(&'static str),
     /// In a scrape configuration.
     OwnJob(&'static str),
     /// In an entry of `kubernetes_sd_configs`.
@@ -30,26 +28,10 @@ enum At {
 /// A key, when its value matters, what follows, and why.
 struct Row(At, fn(&Node) -> bool, Severity, &'static str);
 
-const NATIVE: &str = "native histograms are not collected yet; set it to false";
 const SERIES_LIMIT: &str = "series are not limited yet; use sample_limit";
 const SECRET_REF: &str = "there is no secret manager; write the secret inline or in a file";
 
 const ROWS: &[Row] = &[
-    Row(At::Job("scrape_native_histograms"), is_true, RefuseToRun, NATIVE),
-    Row(At::Job("always_scrape_classic_histograms"), is_true, RefuseToRun, NATIVE),
-    Row(At::Job("convert_classic_histograms_to_nhcb"), is_true, RefuseToRun, NATIVE),
-    Row(
-        At::Job("scrape_protocols"),
-        lacks_text,
-        RefuseToRun,
-        "only the Prometheus text format is scraped yet; add PrometheusText0.0.4 to the list",
-    ),
-    Row(
-        At::OwnJob("fallback_scrape_protocol"),
-        is_not_text,
-        RefuseToRun,
-        "only the Prometheus text format is understood yet; write PrometheusText0.0.4",
-    ),
     Row(At::OwnJob("series_limit"), is_set, RefuseToRun, SERIES_LIMIT),
     Row(At::OwnJob("job_series_limit"), is_set, RefuseToRun, SERIES_LIMIT),
     Row(At::OwnJob("no_stale_markers"), is_true, RefuseToRun, "stale markers are always written yet"),
@@ -59,19 +41,6 @@ const ROWS: &[Row] = &[
         WarnOnce,
         "a field selector names a field by which the API server cannot select objects of that role, so it finds none",
     ),
-    Row(
-        At::RemoteWrite("protobuf_message"),
-        is_version_2,
-        RefuseToRun,
-        "only prometheus.WriteRequest is sent yet",
-    ),
-    Row(
-        At::RemoteWrite("send_exemplars"),
-        is_true,
-        RefuseToRun,
-        "exemplars are not sent yet; set it to false",
-    ),
-    Row(At::RemoteWrite("send_native_histograms"), is_true, RefuseToRun, NATIVE),
     Row(At::RemoteWrite("url"), has_no_host, RefuseToRun, "the URL has no host to send to"),
     Row(
         At::RemoteWrite("failed_request_logging"),
@@ -82,8 +51,8 @@ const ROWS: &[Row] = &[
     Row(
         At::RemoteWrite("convert_nhcb_to_classic"),
         is_true,
-        WarnOnce,
-        "native histograms are not collected yet",
+        RefuseToRun,
+        "histograms with custom buckets are sent as native ones; leave out convert_classic_histograms_to_nhcb instead",
     ),
     Row(
         At::Within("queue_config", "capacity"),
@@ -142,25 +111,6 @@ fn is_set(node: &Node) -> bool {
     }
 }
 
-fn is_text(name: Option<&str>) -> bool {
-    matches!(name, Some("PrometheusText0.0.4" | "PrometheusText1.0.0"))
-}
-
-fn lacks_text(node: &Node) -> bool {
-    match &node.value {
-        Value::Sequence(items) => !items.iter().any(|item| is_text(item.text())),
-        Value::Scalar(_) | Value::Mapping(_) => false,
-    }
-}
-
-fn is_not_text(node: &Node) -> bool {
-    !node.is_null() && node.text() != Some("") && !is_text(node.text())
-}
-
-fn is_version_2(node: &Node) -> bool {
-    node.text() == Some(super::RemoteWriteMessage::V2.as_str())
-}
-
 fn has_no_host(node: &Node) -> bool {
     node.text().and_then(|url| crate::go_url::parse(url).ok()).is_some_and(|url| url.host.is_empty())
 }
@@ -216,19 +166,14 @@ pub(super) fn in_main_file(root: &Cursor<'_>, found: &mut Vec<Notice>) {
         }
         within(&remote, found);
     }
-    in_scrape_configs(root, global.as_ref(), found);
+    in_scrape_configs(root, found);
 }
 
 /// Finds what stands in the scrape configurations of a file, whose root this is.
-pub(super) fn in_scrape_configs(root: &Cursor<'_>, global: Option<&Cursor<'_>>, found: &mut Vec<Notice>) {
+pub(super) fn in_scrape_configs(root: &Cursor<'_>, found: &mut Vec<Notice>) {
     for job in list(root, "scrape_configs") {
         for Row(at, matters, severity, reason) in ROWS {
             match at {
-                At::Job(key) => {
-                    let own = job.peek(key).filter(|value| !value.is_null());
-                    let value = own.or_else(|| global.and_then(|global| global.peek(key)));
-                    report(value, *matters, *severity, reason, found);
-                }
                 At::OwnJob(key) => report(job.peek(key), *matters, *severity, reason, found),
                 At::KubernetesSd(key) => {
                     for discovery in list(&job, "kubernetes_sd_configs") {

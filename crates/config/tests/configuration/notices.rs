@@ -13,11 +13,6 @@ fn notices(text: &str) -> Vec<(Severity, u32, String)> {
 #[test]
 fn what_would_change_the_data_is_refused() {
     for (keys, key) in [
-        ("scrape_native_histograms: true", "scrape_native_histograms"),
-        ("always_scrape_classic_histograms: yes", "always_scrape_classic_histograms"),
-        ("convert_classic_histograms_to_nhcb: true", "convert_classic_histograms_to_nhcb"),
-        ("scrape_protocols: [OpenMetricsText1.0.0]", "scrape_protocols"),
-        ("fallback_scrape_protocol: PrometheusProto", "fallback_scrape_protocol"),
         ("consul_sd_configs: [{server: a}]", "consul_sd_configs"),
         ("dns_sd_configs: [{names: [a]}]", "dns_sd_configs"),
         ("authorization: {credentials_ref: x}", "authorization.credentials_ref"),
@@ -34,9 +29,7 @@ fn what_would_change_the_data_is_refused() {
         );
     }
     for (keys, key) in [
-        ("protobuf_message: io.prometheus.write.v2.Request", "protobuf_message"),
-        ("send_exemplars: true", "send_exemplars"),
-        ("send_native_histograms: true", "send_native_histograms"),
+        ("convert_nhcb_to_classic: true", "convert_nhcb_to_classic"),
         ("basic_auth: {password_ref: x}", "basic_auth.password_ref"),
     ] {
         let text = format!("remote_write:\n- {{url: 'http://h', {keys}}}\n");
@@ -46,17 +39,6 @@ fn what_would_change_the_data_is_refused() {
         notices("remote_write: [{url: 'storage:9090'}]\n"),
         [(Severity::RefuseToRun, 1, "remote_write[0].url".to_owned())]
     );
-}
-
-#[test]
-fn what_global_says_counts_for_the_jobs_that_do_not_say_otherwise() {
-    let global =
-        |jobs: &str| notices(&format!("global:\n  scrape_native_histograms: true\nscrape_configs: {jobs}\n"));
-    let refused = [(Severity::RefuseToRun, 2, "global.scrape_native_histograms".to_owned())];
-    assert_eq!(global("[]"), []);
-    assert_eq!(global("[{job_name: a}, {job_name: b}]"), refused);
-    assert_eq!(global("[{job_name: a, scrape_native_histograms: false}]"), []);
-    assert_eq!(global("[{job_name: a, scrape_native_histograms: null}]"), refused);
 }
 
 #[test]
@@ -81,7 +63,7 @@ fn defaults_and_empty_sections_say_nothing() {
 global:
   scrape_interval: 15s
   evaluation_interval: 15s
-  scrape_native_histograms: false
+  scrape_native_histograms: true
   metric_name_validation_scheme: utf8
   metric_name_escaping_scheme: allow-utf-8
   scrape_protocols: [PrometheusProto, OpenMetricsText1.0.0, PrometheusText1.0.0]
@@ -98,13 +80,15 @@ scrape_configs:
   fallback_scrape_protocol: PrometheusText0.0.4
   track_timestamps_staleness: true
   honor_labels: true
-  always_scrape_classic_histograms: false
+  always_scrape_classic_histograms: true
+  convert_classic_histograms_to_nhcb: true
   consul_sd_configs: []
   static_configs: [{targets: [a], labels: {authorization: credentials_ref}}]
 remote_write:
 - url: http://h
-  protobuf_message: prometheus.WriteRequest
-  send_exemplars: false
+  protobuf_message: io.prometheus.write.v2.Request
+  send_exemplars: true
+  send_native_histograms: true
   round_robin_dns: no
   queue_config: {retry_on_http_429: true}
 ";

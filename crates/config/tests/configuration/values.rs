@@ -375,7 +375,8 @@ remote_write:
 - url: http://a/w
 ";
     let remotes = config(text).remote_write;
-    assert_eq!(remotes[0].protobuf_message, RemoteWriteMessage::V2);
+    assert_eq!(remotes[0].protobuf_message, Some(RemoteWriteMessage::V2));
+    assert_eq!(remotes[1].protobuf_message, None);
     assert_eq!(remotes[0].headers, [("X-Scope".to_owned(), "t".to_owned())]);
     let queue = &remotes[0].queue;
     assert_eq!((queue.capacity, queue.max_shards, queue.min_backoff), (5, 50, Duration::ZERO));
