@@ -18,7 +18,6 @@ mod pending_stale;
 mod relabel_sample;
 mod report;
 mod schedule;
-#[cfg_attr(not(test), expect(dead_code, reason = "the ingest does not ask it yet"))]
 mod series_limit;
 mod status;
 mod target_loop;

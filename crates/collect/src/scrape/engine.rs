@@ -17,6 +17,7 @@ use outrigger_model::clock::SharedClock;
 use outrigger_model::sample::Timestamp;
 use outrigger_model::target::{ScrapeTarget, TargetDelta, TargetId};
 use outrigger_rt::http::{BuildClientError, ClientOptions, HttpClient};
+use outrigger_rt::log_limit::LogLimit;
 use outrigger_rt::metrics::{MetricKind, Registry};
 use outrigger_rt::resolver::Resolver;
 use parking_lot::Mutex;
@@ -88,6 +89,7 @@ pub(crate) struct Shared {
     pub(crate) failure_log: FailureLog,
     pub(crate) max_body_bytes: AtomicU64,
     pub(crate) body_budget: Arc<BodyBudget>,
+    pub(crate) series_limit_log: LogLimit,
     /// Cancelled when running scrapes are given up.
     pub(crate) abort: CancellationToken,
     resolver: Resolver,
@@ -160,6 +162,7 @@ impl ScrapeEngine {
             failure_log,
             max_body_bytes: AtomicU64::new(options.max_body_bytes),
             body_budget: Arc::new(BodyBudget::new(options.body_budget_bytes)),
+            series_limit_log: LogLimit::new(options.log_period),
             abort: CancellationToken::new(),
             resolver: options.resolver,
             user_agent: options.user_agent,
@@ -323,12 +326,7 @@ impl Job {
         for (id, target) in std::mem::take(&mut self.loops) {
             let plan = target.plan.load();
             if reusable {
-                let plan = Plan {
-                    target: Arc::clone(&plan.target),
-                    settings: Arc::clone(&settings),
-                    schedule: plan.schedule,
-                };
-                target.plan.store(Arc::new(plan));
+                target.plan.store(Arc::new(shared.plan(Arc::clone(&plan.target), &settings)));
                 self.loops.insert(id, target);
             } else {
                 shared.remove(&target);

@@ -17,8 +17,9 @@ use super::cache::{Order, SeriesCache};
 use super::layout::{Leads, Line};
 use super::metadata::MetadataWatch;
 use super::relabel_sample::{LabelRules, SeriesError};
+use super::series_limit::SeriesLimits;
 use crate::batch::{BatchExemplar, BatchHistogram, BatchSample, MetricMetadata};
-use crate::series::SeriesId;
+use crate::series::{SeriesId, hash_labels};
 
 /// Samples further ahead of the wall clock are not taken (Prometheus `scrape.maxAheadTime`).
 const MAX_AHEAD_MILLIS: i64 = 10 * 60 * 1_000;
@@ -59,6 +60,7 @@ pub(crate) struct SampleRules<'a> {
     pub(crate) track_timestamps_staleness: bool,
     /// 0 is no limit.
     pub(crate) sample_limit: u64,
+    pub(crate) series_limits: SeriesLimits<'a>,
     pub(crate) histograms: HistogramRules,
 }
 
@@ -122,6 +124,7 @@ pub(crate) struct Drops {
     pub(crate) duplicate: usize,
     pub(crate) out_of_order: usize,
     pub(crate) out_of_bounds: usize,
+    pub(crate) over_series_limit: usize,
     /// Exemplars that may not be.
     pub(crate) exemplars: usize,
     /// Classic histograms that cannot be converted.
@@ -435,7 +438,7 @@ impl<'a> Pass<'a> {
                 }
                 self.run.cache.layout.take_expected(skip);
             }
-            Leads::Dropped | Leads::Series(_) => {
+            Leads::Dropped | Leads::OverLimit | Leads::Series(_) => {
                 let Some(series) = parser.next_known_length(length) else { return Ok(false) };
                 let repeated = self.run.cache.layout.take_expected(skip);
                 self.run.take_known(&series.map_err(ReadError::from)?, leads, repeated);
@@ -571,7 +574,12 @@ impl Run<'_> {
     #[inline]
     fn take_known(&mut self, exposed: &Exposed<'_>, leads: Leads, repeated: bool) {
         self.counts.scraped += 1;
-        let Leads::Series(id) = leads else { return };
+        let Leads::Series(id) = leads else {
+            if leads == Leads::OverLimit {
+                self.leave_out_over_limit(exposed);
+            }
+            return;
+        };
         self.counts.post_metric_relabeling += 1;
         let offered = self.offered(exposed, None);
         if repeated && !offered.own_time {
@@ -601,7 +609,12 @@ impl Run<'_> {
         let layout = &mut self.cache.layout;
         if let Some(found) = layout.take(hash, text.len()) {
             self.counts.scraped += 1;
-            let Leads::Series(id) = found.leads else { return Ok(()) };
+            let Leads::Series(id) = found.leads else {
+                if found.leads == Leads::OverLimit {
+                    self.leave_out_over_limit(&exposed);
+                }
+                return Ok(());
+            };
             let offered = self.offered(&exposed, histogram);
             if found.repeated && !offered.own_time {
                 self.drops.duplicate += 1;
@@ -619,7 +632,15 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// False when metric relabelling drops the series.
+    /// A sample of a series that a series limit leaves out; it counts as if it had been taken.
+    fn leave_out_over_limit(&mut self, exposed: &Exposed<'_>) {
+        self.counts.post_metric_relabeling += 1;
+        if self.admit(self.offered(exposed, None).sample) == Fate::Appended {
+            self.drops.over_series_limit += 1;
+        }
+    }
+
+    /// False when the series was noted already: metric relabelling drops it, or a series limit leaves it out.
     fn take_unknown(
         &mut self,
         exposed: &Exposed<'_>,
@@ -631,6 +652,12 @@ impl Run<'_> {
         exposed.for_each_label(|name, value| self.exposed.push((name.to_owned(), value.to_owned())));
         if !self.rules.labels.apply(&self.exposed, &mut self.builder)? {
             self.cache.layout.insert(hash, length, Leads::Dropped);
+            return Ok(false);
+        }
+        let limits = self.rules.series_limits;
+        if limits.are_there() && !limits.admit(hash_labels(self.builder.iter())) {
+            self.cache.layout.insert(hash, length, Leads::OverLimit);
+            self.leave_out_over_limit(exposed);
             return Ok(false);
         }
         let (id, fate) = match self.cache.find(&self.builder) {
@@ -821,6 +848,7 @@ mod tests {
                 honor_timestamps: true,
                 track_timestamps_staleness: false,
                 sample_limit: 0,
+                series_limits: SeriesLimits::default(),
                 histograms: HistogramRules::default(),
             };
             let mut cache = SeriesCache::default();
@@ -879,6 +907,7 @@ mod tests {
             honor_timestamps: true,
             track_timestamps_staleness: false,
             sample_limit: 0,
+            series_limits: SeriesLimits::default(),
             histograms: HistogramRules::default(),
         };
         let (mut cache, mut metadata) = (SeriesCache::default(), MetadataWatch::default());

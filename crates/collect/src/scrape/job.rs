@@ -6,15 +6,18 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use http::HeaderValue;
 use outrigger_config::prometheus::ScrapeConfig;
 use outrigger_model::histogram::{MAX_SCHEMA, schema_for_factor};
+use outrigger_model::sample::Timestamp;
 use outrigger_model::target::ScrapeTarget;
 use outrigger_rt::http::HttpClient;
 use outrigger_wire::exposition::Options;
+use parking_lot::Mutex;
 
 use super::body::BodyLimit;
 use super::error::ScrapeError;
 use super::headers;
 use super::ingest::{HistogramRules, SampleRules};
 use super::relabel_sample::{LabelLimits, LabelRules};
+use super::series_limit::{SeriesLimit, SeriesLimits};
 
 /// A job's configuration and what is derived from it. Replaced as a whole by a reload.
 #[derive(Debug)]
@@ -39,7 +42,11 @@ impl JobSettings {
     }
 
     /// How the samples of a target are treated.
-    pub(crate) fn sample_rules<'a>(&'a self, target: &'a ScrapeTarget) -> SampleRules<'a> {
+    pub(crate) fn sample_rules<'a>(
+        &'a self,
+        target: &'a ScrapeTarget,
+        series_limits: SeriesLimits<'a>,
+    ) -> SampleRules<'a> {
         let config = &self.config;
         SampleRules {
             labels: LabelRules {
@@ -56,6 +63,7 @@ impl JobSettings {
             honor_timestamps: config.honor_timestamps,
             track_timestamps_staleness: config.track_timestamps_staleness,
             sample_limit: config.sample_limit,
+            series_limits,
             histograms: HistogramRules {
                 options: Options {
                     native_histograms: target.histograms.native,
@@ -89,6 +97,9 @@ pub(crate) fn cache_is_reusable(old: &ScrapeConfig, new: &ScrapeConfig) -> bool 
     like_new.relabel.clone_from(&new.relabel);
     like_new.discovery.clone_from(&new.discovery);
     like_new.phase = new.phase;
+    like_new.series_limit = new.series_limit;
+    like_new.job_series_limit = new.job_series_limit;
+    like_new.no_stale_markers = new.no_stale_markers;
     like_new.disable_keepalive = new.disable_keepalive;
     like_new.enable_compression = new.enable_compression;
     like_new == *new
@@ -101,11 +112,17 @@ pub(crate) struct JobState {
     /// Discovery says that there are more targets than `target_limit`.
     over_target_limit: AtomicBool,
     targets: AtomicUsize,
+    series_limit: Mutex<Option<Arc<SeriesLimit>>>,
 }
 
 impl JobState {
     pub(crate) fn new(name: Arc<str>) -> Self {
-        Self { name, over_target_limit: AtomicBool::new(false), targets: AtomicUsize::new(0) }
+        Self {
+            name,
+            over_target_limit: AtomicBool::new(false),
+            targets: AtomicUsize::new(0),
+            series_limit: Mutex::default(),
+        }
     }
 
     pub(crate) fn set_over_target_limit(&self, over: bool) {
@@ -118,6 +135,15 @@ impl JobState {
 
     pub(crate) fn targets(&self) -> usize {
         self.targets.load(Ordering::Relaxed)
+    }
+
+    /// The limit of the series of all targets, which is `limit` by the configuration.
+    pub(crate) fn series_limit(&self, limit: u64, now: Timestamp) -> Option<Arc<SeriesLimit>> {
+        let mut current = self.series_limit.lock();
+        if current.as_ref().map_or(0, |known| known.limit()) != limit {
+            *current = SeriesLimit::new(limit, now).map(Arc::new);
+        }
+        current.clone()
     }
 
     /// The error of every scrape while there are too many targets.

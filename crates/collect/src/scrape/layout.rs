@@ -19,6 +19,8 @@ pub(crate) enum Leads {
     Series(SeriesId),
     /// Metric relabelling drops it.
     Dropped,
+    /// A series limit leaves it out.
+    OverLimit,
     /// A `# TYPE` line: the type of the series that follow.
     Type(MetricType),
     /// Any other line that is no sample.
@@ -38,7 +40,8 @@ const DROPPED: u32 = u32::MAX;
 const COMMENT: u32 = u32::MAX - 1;
 /// And the seven numbers before it.
 const TYPE: u32 = u32::MAX - 2;
-const FIRST_SPECIAL: u32 = TYPE - 7;
+const OVER_LIMIT: u32 = TYPE - 8;
+const FIRST_SPECIAL: u32 = OVER_LIMIT;
 
 const TYPES: [MetricType; 8] = [
     MetricType::Unknown,
@@ -56,6 +59,7 @@ impl Line {
         let leads = match leads {
             Leads::Series(id) => id.0,
             Leads::Dropped => DROPPED,
+            Leads::OverLimit => OVER_LIMIT,
             Leads::Comment => COMMENT,
             Leads::Type(metric_type) => TYPE - metric_type as u32,
         };
@@ -72,6 +76,7 @@ impl Line {
         match self.leads {
             id if id < FIRST_SPECIAL => Leads::Series(SeriesId(id)),
             DROPPED => Leads::Dropped,
+            OVER_LIMIT => Leads::OverLimit,
             COMMENT => Leads::Comment,
             code => Leads::Type(TYPES[(TYPE - code) as usize]),
         }
@@ -98,6 +103,8 @@ pub(crate) struct Layout {
     index: Option<HashTable<u32>>,
     /// Passes since the index was needed.
     idle: u8,
+    /// All lines were forgotten since the last successful pass.
+    cleared: bool,
     pass: Pass,
 }
 
@@ -119,6 +126,13 @@ struct Pass {
 }
 
 impl Layout {
+    /// Forgets all lines: what each leads to has to be found out again.
+    pub(crate) fn clear(&mut self) {
+        self.lines = Vec::new();
+        self.index = None;
+        self.cleared = true;
+    }
+
     /// Begins a pass.
     pub(crate) fn begin(&mut self) {
         let pass = &mut self.pass;
@@ -229,6 +243,7 @@ impl Layout {
         } else if self.pass.strayed && (succeeded || forced) {
             self.reorder(forgotten);
         }
+        let cleared = succeeded && std::mem::take(&mut self.cleared);
         if succeeded {
             self.successful = self.lines.len();
         }
@@ -240,7 +255,7 @@ impl Layout {
         if self.pass.strayed {
             self.pass.order = Vec::new();
         }
-        Ended { forced, forgotten }
+        Ended { forced, forgotten: forgotten || cleared }
     }
 
     /// Whether the running pass finds lines where they were before, on the whole.
@@ -272,7 +287,7 @@ impl Layout {
     pub(crate) fn series(&self) -> impl Iterator<Item = SeriesId> {
         self.lines.iter().filter_map(|line| match line.leads() {
             Leads::Series(id) => Some(id),
-            Leads::Dropped | Leads::Type(_) | Leads::Comment => None,
+            Leads::Dropped | Leads::OverLimit | Leads::Type(_) | Leads::Comment => None,
         })
     }
 

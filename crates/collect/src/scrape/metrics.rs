@@ -22,6 +22,7 @@ pub(crate) struct EngineMetrics {
     duplicate: Counter,
     out_of_order: Counter,
     out_of_bounds: Counter,
+    over_series_limit: Counter,
     exemplars: Counter,
     unconverted: Counter,
     pub(crate) skipped_ticks: Counter,
@@ -58,6 +59,7 @@ impl EngineMetrics {
             duplicate: dropped.with(&["duplicate"]),
             out_of_order: dropped.with(&["out_of_order"]),
             out_of_bounds: dropped.with(&["too_far_ahead"]),
+            over_series_limit: dropped.with(&["series_limit"]),
             exemplars: registry.counter(
                 "outrigger_scrape_exemplars_dropped_total",
                 "Exemplars that were left out because they are too long, have a label twice or no time.",
@@ -109,6 +111,7 @@ impl EngineMetrics {
         self.duplicate.add(drops.duplicate as u64);
         self.out_of_order.add(drops.out_of_order as u64);
         self.out_of_bounds.add(drops.out_of_bounds as u64);
+        self.over_series_limit.add(drops.over_series_limit as u64);
         self.exemplars.add(drops.exemplars as u64);
         self.unconverted.add(drops.unconverted as u64);
     }

@@ -1,6 +1,6 @@
 //! The series that a scrape writes about itself.
 
-/// One of the report series (Prometheus `scrape.reportSample`).
+/// One of the report series (Prometheus `scrape.reportSample`; those of series limits are vmagent's).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum ReportKind {
@@ -12,10 +12,13 @@ pub(crate) enum ReportKind {
     TimeoutSeconds,
     SampleLimit,
     BodySizeBytes,
+    SeriesLimit,
+    SeriesCurrent,
+    SeriesLimitSamplesDropped,
 }
 
 /// Number of kinds.
-pub(crate) const REPORT_COUNT: usize = 8;
+pub(crate) const REPORT_COUNT: usize = 11;
 
 impl ReportKind {
     /// The metric name.
@@ -29,6 +32,9 @@ impl ReportKind {
             ReportKind::TimeoutSeconds => "scrape_timeout_seconds",
             ReportKind::SampleLimit => "scrape_sample_limit",
             ReportKind::BodySizeBytes => "scrape_body_size_bytes",
+            ReportKind::SeriesLimit => "scrape_series_limit",
+            ReportKind::SeriesCurrent => "scrape_series_current",
+            ReportKind::SeriesLimitSamplesDropped => "scrape_series_limit_samples_dropped",
         }
     }
 }
@@ -43,6 +49,10 @@ pub(crate) struct Report {
     pub(crate) series_added: usize,
     /// With `extra_scrape_metrics`.
     pub(crate) extra: Option<ExtraReport>,
+    /// With `series_limit`: the limit, and the series that count towards it.
+    pub(crate) series_limit: Option<(u64, u64)>,
+    /// With `series_limit` or `job_series_limit`.
+    pub(crate) samples_over_series_limit: Option<usize>,
 }
 
 /// The values that `extra_scrape_metrics` adds.
@@ -71,6 +81,12 @@ impl Report {
                 (ReportKind::BodySizeBytes, extra.body_size_bytes as f64),
             ]
         });
-        always.into_iter().chain(extra.into_iter().flatten())
+        let limit = self.series_limit.map(|(limit, current)| {
+            [(ReportKind::SeriesLimit, limit as f64), (ReportKind::SeriesCurrent, current as f64)]
+        });
+        let dropped = self.samples_over_series_limit;
+        let dropped = dropped.map(|dropped| (ReportKind::SeriesLimitSamplesDropped, dropped as f64));
+        let limits = limit.into_iter().flatten().chain(dropped);
+        always.into_iter().chain(extra.into_iter().flatten()).chain(limits)
     }
 }

@@ -14,6 +14,7 @@ use super::job::{JobSettings, JobState};
 use super::metadata::MetadataWatch;
 use super::pending_stale::PendingStale;
 use super::schedule::Schedule;
+use super::series_limit::{SeriesLimit, SeriesLimits, Stamp};
 use super::status::TargetStatus;
 use crate::series::SeriesId;
 
@@ -45,6 +46,10 @@ pub(crate) struct Memory {
     pub(crate) metadata: MetadataWatch,
     /// Size of the last body that was not empty.
     pub(crate) body_bytes: usize,
+    /// `series_limit` of the target.
+    pub(crate) series_limit: Option<SeriesLimit>,
+    /// With which limits the lines of the cache were read.
+    limits: Stamp,
     /// The target is gone: what still appears waits for a stale marker at once.
     leaving: bool,
     /// Size and series of the cache as they are counted in the metrics.
@@ -94,6 +99,19 @@ impl TakenMemory<'_> {
 }
 
 impl Memory {
+    /// Makes `limit` the limit of the target's series, beside that of its job. When every series has to ask again, what
+    /// is known of the body's lines is forgotten.
+    pub(crate) fn apply_series_limits(&mut self, limit: u64, job: Option<&SeriesLimit>, now: Timestamp) {
+        if self.series_limit.as_ref().map_or(0, SeriesLimit::limit) != limit {
+            self.series_limit = SeriesLimit::new(limit, now);
+        }
+        let stamp = SeriesLimits { target: self.series_limit.as_ref(), job }.stamp(now);
+        if stamp != self.limits {
+            self.limits = stamp;
+            self.cache.layout.clear();
+        }
+    }
+
     /// Corrects what the metrics say about the memory of all targets.
     pub(crate) fn resize(&mut self, shared: &Shared) {
         let size = match self.cache.has_reported() {

@@ -17,6 +17,7 @@ use super::error::{ScrapeError, ScrapeResult};
 use super::fetch::{Answer, ask};
 use super::ingest::{self, Ingested, Pass, ScrapeTimes};
 use super::report::{ExtraReport, Report};
+use super::series_limit::{SeriesLimit, SeriesLimits};
 use super::status::{Health, TargetStatus};
 use super::target_loop::{Memory, Plan, TakenMemory, TargetLoop};
 use crate::batch::ScrapeBatch;
@@ -82,7 +83,10 @@ impl Attempt<'_> {
 
     async fn take_body(&self, memory: &mut Memory, mut answer: Answer) -> Outcome {
         let settings = &self.plan.settings;
-        let rules = settings.sample_rules(&self.plan.target);
+        let job_limit = self.job_series_limit();
+        memory.apply_series_limits(settings.config.series_limit, job_limit.as_deref(), self.times.now);
+        let limits = SeriesLimits { target: memory.series_limit.as_ref(), job: job_limit.as_deref() };
+        let rules = settings.sample_rules(&self.plan.target, limits);
         let limit = settings.body_limit(self.shared.max_body_bytes.load(Ordering::Relaxed));
         let budget = Arc::clone(&self.shared.body_budget);
         let decoder = BodyDecoder::new(answer.content_encoding.as_deref(), limit, budget);
@@ -111,6 +115,10 @@ impl Attempt<'_> {
         self.fail(memory, error.0, error.1)
     }
 
+    fn job_series_limit(&self) -> Option<Arc<SeriesLimit>> {
+        self.target.job.series_limit(self.plan.settings.config.job_series_limit, self.times.now)
+    }
+
     fn fail(&self, memory: &mut Memory, body_bytes: u64, error: ScrapeError) -> Outcome {
         let ingested = ingest::ingest_nothing(&mut memory.cache, self.times.scrape);
         Outcome { ingested, body_bytes, error: Some(error) }
@@ -119,6 +127,10 @@ impl Attempt<'_> {
     fn complete(&self, mut memory: TakenMemory<'_>, outcome: Outcome) {
         let (shared, target) = (self.shared, self.target);
         let Outcome { mut ingested, body_bytes, error } = outcome;
+        if self.plan.settings.config.no_stale_markers {
+            ingested.samples.retain(|sample| !is_stale_nan(sample.value));
+            ingested.histograms.retain(|sample| !sample.histogram.is_stale());
+        }
         if body_bytes > 0 {
             memory.body_bytes = usize::try_from(body_bytes).unwrap_or(usize::MAX);
         }
@@ -154,6 +166,9 @@ impl Attempt<'_> {
                 sample_limit: config.sample_limit,
                 body_size_bytes,
             }),
+            series_limit: memory.series_limit.as_ref().map(|limit| (limit.limit(), limit.admitted())),
+            samples_over_series_limit: (config.series_limit > 0 || config.job_series_limit > 0)
+                .then_some(ingested.drops.over_series_limit),
         };
         for (kind, value) in report.values() {
             let sample = Sample { timestamp: self.times.scrape, value };
@@ -173,6 +188,13 @@ impl Attempt<'_> {
         metrics.count_drops(ingested.drops);
         metrics.forced_flushes.add(u64::from(ingested.forced_flush));
         let url = &self.plan.target.url;
+        let over_limit = ingested.drops.over_series_limit;
+        if over_limit > 0
+            && let Some(suppressed) = shared.series_limit_log.permit(&target.job.name)
+        {
+            let job = &*target.job.name;
+            tracing::warn!(job, url, samples = over_limit, suppressed, "a series limit leaves samples out");
+        }
         if ingested.drops != Default::default() {
             tracing::debug!(url, drops = ?ingested.drops, "samples were left out of a scrape");
         }
@@ -232,10 +254,12 @@ pub(crate) fn end_of_run(shared: &Shared, target: &TargetLoop, stale_at: Timesta
     let mut memory = target.take_memory(&shared.pending_stale);
     let wanted: HashSet<u64> =
         shared.pending_stale.take(target.id, memory.cache.live_hashes()).into_iter().collect();
-    let mut ingested = Ingested::default();
-    memory.cache.end_of_run(stale_at, |hash| wanted.contains(&hash), &mut ingested.samples);
-    ingest::mark_histograms(&memory.cache, 0, &mut ingested);
-    hand_over(shared, target, memory.cache.table(), &ingested);
+    if !target.plan.load().settings.config.no_stale_markers {
+        let mut ingested = Ingested::default();
+        memory.cache.end_of_run(stale_at, |hash| wanted.contains(&hash), &mut ingested.samples);
+        ingest::mark_histograms(&memory.cache, 0, &mut ingested);
+        hand_over(shared, target, memory.cache.table(), &ingested);
+    }
     memory.cache = SeriesCache::default();
     memory.resize(shared);
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod delivery;
+mod extensions;
 mod reload;
 mod scraping;
 mod servers;

@@ -11,8 +11,6 @@ use Severity::{RefuseToRun, WarnOnce};
 
 /// Where a row's key stands.
 enum At {
-    /// In a scrape configuration.
-    OwnJob(&'static str),
     /// In an entry of `kubernetes_sd_configs`.
     KubernetesSd(&'static str),
     /// In a remote-write configuration.
@@ -28,13 +26,9 @@ enum At {
 /// A key, when its value matters, what follows, and why.
 struct Row(At, fn(&Node) -> bool, Severity, &'static str);
 
-const SERIES_LIMIT: &str = "series are not limited yet; use sample_limit";
 const SECRET_REF: &str = "there is no secret manager; write the secret inline or in a file";
 
 const ROWS: &[Row] = &[
-    Row(At::OwnJob("series_limit"), is_set, RefuseToRun, SERIES_LIMIT),
-    Row(At::OwnJob("job_series_limit"), is_set, RefuseToRun, SERIES_LIMIT),
-    Row(At::OwnJob("no_stale_markers"), is_true, RefuseToRun, "stale markers are always written yet"),
     Row(
         At::KubernetesSd("selectors"),
         has_unknown_field,
@@ -174,7 +168,6 @@ pub(super) fn in_scrape_configs(root: &Cursor<'_>, found: &mut Vec<Notice>) {
     for job in list(root, "scrape_configs") {
         for Row(at, matters, severity, reason) in ROWS {
             match at {
-                At::OwnJob(key) => report(job.peek(key), *matters, *severity, reason, found),
                 At::KubernetesSd(key) => {
                     for discovery in list(&job, "kubernetes_sd_configs") {
                         report(discovery.peek(key), *matters, *severity, reason, found);
