@@ -267,88 +267,20 @@ impl Drop for Collected {
     }
 }
 
-/// Collects the text of a body in memory.
-pub(crate) struct BodyCollector {
-    decoder: BodyDecoder,
-    buffer: Buffer,
-}
-
-impl BodyCollector {
-    /// As [`BodyDecoder::new`]; `size_hint` is the text's expected length.
-    pub(crate) fn new(
-        content_encoding: Option<&str>,
-        size_hint: usize,
-        limit: BodyLimit,
-        budget: Arc<BodyBudget>,
-    ) -> Self {
-        let hint =
-            size_hint.min(FREE_BYTES as usize).min(usize::try_from(limit.bytes()).unwrap_or(usize::MAX));
-        let buffer = Buffer {
-            bytes: Vec::with_capacity(hint),
-            reservation: Reservation { budget: Arc::clone(&budget), bytes: 0 },
-            refused: None,
-        };
-        Self { decoder: BodyDecoder::new(content_encoding, limit, budget), buffer }
-    }
-
-    /// Takes the next bytes off the wire.
-    pub(crate) fn push(&mut self, chunk: &[u8]) -> Result<(), BodyError> {
-        self.decoder.push(chunk, &mut |text| self.buffer.push(text))?;
-        self.buffer.refused.take().map_or(Ok(()), Err)
-    }
-
-    /// The whole body; its part of the budget is released when it is dropped.
-    pub(crate) fn finish(mut self) -> Result<Body, BodyError> {
-        self.decoder.finish(&mut |text| self.buffer.push(text))?;
-        match self.buffer.refused.take() {
-            Some(refusal) => Err(refusal),
-            None => Ok(Body { bytes: self.buffer.bytes, _reservation: self.buffer.reservation }),
-        }
-    }
-}
-
-/// A body in memory.
+/// The part of the budget for text of one body that has to be kept; given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Body {
-    bytes: Vec<u8>,
-    _reservation: Reservation,
-}
-
-impl Body {
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-struct Buffer {
-    bytes: Vec<u8>,
-    reservation: Reservation,
-    /// Why text was left out.
-    refused: Option<BodyError>,
-}
-
-impl Buffer {
-    fn push(&mut self, text: &[u8]) {
-        if self.refused.is_some() {
-            return;
-        }
-        match self.reservation.cover((self.bytes.len() + text.len()) as u64) {
-            Ok(()) => self.bytes.extend_from_slice(text),
-            Err(refusal) => self.refused = Some(refusal),
-        }
-    }
-}
-
-/// Gives its part of the budget back when dropped.
-#[derive(Debug)]
-struct Reservation {
+pub(crate) struct Reservation {
     budget: Arc<BodyBudget>,
     bytes: u64,
 }
 
 impl Reservation {
-    /// Reserves what a body of `length` bytes needs.
-    fn cover(&mut self, length: u64) -> Result<(), BodyError> {
+    pub(crate) fn new(budget: Arc<BodyBudget>) -> Self {
+        Self { budget, bytes: 0 }
+    }
+
+    /// Reserves what `length` bytes of text need.
+    pub(crate) fn cover(&mut self, length: u64) -> Result<(), BodyError> {
         while length > FREE_BYTES + self.bytes {
             if !self.budget.reserve(STEP_BYTES) {
                 return Err(BodyError::BudgetExhausted(self.budget.total));
@@ -380,17 +312,23 @@ mod tests {
         encoder.finish().unwrap()
     }
 
+    /// The text of a body that arrives in pieces and is kept whole.
     fn collect(
         encoding: Option<&str>,
         wire: &[u8],
         limit: BodyLimit,
         budget: &Arc<BodyBudget>,
-    ) -> Result<Body, BodyError> {
-        let mut collector = BodyCollector::new(encoding, 0, limit, Arc::clone(budget));
+    ) -> Result<(Vec<u8>, Reservation), BodyError> {
+        let mut decoder = BodyDecoder::new(encoding, limit, Arc::clone(budget));
+        let mut held = Reservation::new(Arc::clone(budget));
+        let mut text = Vec::new();
         for chunk in wire.chunks(1_000) {
-            collector.push(chunk)?;
+            decoder.push(chunk, &mut |piece| text.extend_from_slice(piece))?;
+            held.cover(text.len() as u64)?;
         }
-        collector.finish()
+        decoder.finish(&mut |piece| text.extend_from_slice(piece))?;
+        held.cover(text.len() as u64)?;
+        Ok((text, held))
     }
 
     const NO_LIMIT: BodyLimit = BodyLimit::Engine(u64::MAX);
@@ -406,7 +344,7 @@ mod tests {
             (None, text.clone()),
             (Some("deflate"), text.clone()),
         ] {
-            assert_eq!(collect(encoding, &wire, NO_LIMIT, &budget).unwrap().bytes(), text, "{encoding:?}");
+            assert_eq!(collect(encoding, &wire, NO_LIMIT, &budget).unwrap().0, text, "{encoding:?}");
         }
     }
 

@@ -1,44 +1,14 @@
 //! Getting the body of one response.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use outrigger_rt::http::{BodyError as ReadError, BodyReader, HttpError, HttpRequest};
 use tokio::time::Instant;
 
-use super::body::{Body, BodyBudget, BodyCollector, BodyLimit};
 use super::error::ScrapeError;
 use super::headers;
 use super::target_loop::Plan;
-
-/// A complete response with status 200.
-#[derive(Debug)]
-pub(crate) struct Fetched {
-    pub(crate) body: Body,
-    pub(crate) content_type: Option<String>,
-}
-
-/// Asks a target. Everything, the body included, must be done by `deadline`. `last_body_bytes` is the length of the
-/// text that the target sent last, 0 when that is not known.
-pub(crate) async fn fetch(
-    plan: &Plan,
-    deadline: Instant,
-    last_body_bytes: usize,
-    limit: BodyLimit,
-    budget: Arc<BodyBudget>,
-) -> Result<Fetched, ScrapeError> {
-    let mut answer = ask(plan, deadline, last_body_bytes).await?;
-    // A margin, so that a body of the same size again fits without growing.
-    let hint = last_body_bytes + last_body_bytes / 16;
-    let encoding = answer.content_encoding.as_deref();
-    let mut collector = BodyCollector::new(encoding, hint, limit, budget);
-    while let Some(chunk) = answer.chunk().await? {
-        collector.push(&chunk)?;
-    }
-    Ok(Fetched { body: collector.finish()?, content_type: answer.content_type })
-}
 
 /// The beginning of a response with status 200; its body is still on the wire.
 #[derive(Debug)]

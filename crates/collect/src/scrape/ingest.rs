@@ -244,6 +244,16 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// The body is not read; only whether it is empty matters.
+    pub(crate) fn ignore_text(&mut self) {
+        self.ended = true;
+    }
+
+    /// Bytes of text that are kept until the next piece.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.carry.len()
+    }
+
     /// Takes the next piece of the body.
     pub(crate) fn text(&mut self, piece: &[u8]) {
         self.empty &= piece.is_empty();

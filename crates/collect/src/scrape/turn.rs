@@ -9,7 +9,7 @@ use outrigger_model::sample::{Sample, Timestamp, is_stale_nan};
 use outrigger_wire::exposition::Format;
 use tokio::time::Instant;
 
-use super::body::BodyDecoder;
+use super::body::{BodyBudget, BodyDecoder, BodyLimit, Reservation};
 use super::cache::SeriesCache;
 use super::content_type;
 use super::engine::{Shared, Turn};
@@ -89,19 +89,18 @@ impl Attempt<'_> {
         let rules = settings.sample_rules(&self.plan.target, limits);
         let limit = settings.body_limit(self.shared.max_body_bytes.load(Ordering::Relaxed));
         let budget = Arc::clone(&self.shared.body_budget);
-        let decoder = BodyDecoder::new(answer.content_encoding.as_deref(), limit, budget);
-        let format =
-            content_type::check(answer.content_type.as_deref(), settings.config.fallback_scrape_protocol);
-        let (format, refusal) = match format {
+        let (format, refusal) = match content_type::check(
+            answer.content_type.as_deref(),
+            settings.config.fallback_scrape_protocol,
+        ) {
             Ok(format) => (format, None),
             Err(refusal) => (Format::Text, Some(refusal)),
         };
         let mut pass = Pass::new(format, &mut memory.cache, &mut memory.metadata, &rules, self.times);
-        let read = match &refusal {
-            None => read_body(&mut answer, decoder, |text| pass.text(text)).await,
-            Some(_) => read_body(&mut answer, decoder, |_| {}).await,
-        };
-        let error = match (read, refusal) {
+        if refusal.is_some() {
+            pass.ignore_text();
+        }
+        let error = match (read_body(&mut answer, limit, budget, &mut pass).await, refusal) {
             // An empty body is fine whatever it claims to be.
             (Ok(body_bytes), None) | (Ok(body_bytes @ 0), Some(_)) => {
                 let mut ingested = pass.finish();
@@ -220,13 +219,17 @@ impl Attempt<'_> {
 /// Reads a body to its end and hands it on piece by piece; returns its uncompressed length.
 async fn read_body(
     answer: &mut Answer,
-    mut decoder: BodyDecoder,
-    mut take: impl FnMut(&[u8]),
+    limit: BodyLimit,
+    budget: Arc<BodyBudget>,
+    pass: &mut Pass<'_>,
 ) -> Result<u64, ScrapeError> {
+    let mut decoder = BodyDecoder::new(answer.content_encoding.as_deref(), limit, Arc::clone(&budget));
+    let mut held = Reservation::new(budget);
     while let Some(chunk) = answer.chunk().await? {
-        decoder.push(&chunk, &mut take)?;
+        decoder.push(&chunk, &mut |text| pass.text(text))?;
+        held.cover(pass.held_bytes() as u64)?;
     }
-    Ok(decoder.finish(&mut take)?)
+    Ok(decoder.finish(&mut |text| pass.text(text))?)
 }
 
 fn hand_over(shared: &Shared, target: &TargetLoop, series: &SeriesTable, ingested: &Ingested) {

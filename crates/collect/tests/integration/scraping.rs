@@ -617,3 +617,61 @@ async fn failed_scrapes_are_noted_in_the_failure_log() {
     assert_eq!(line["job_name"], "job");
     assert_eq!(line["target"], script.url());
 }
+
+#[tokio::test(start_paused = true)]
+async fn exemplars_are_handed_over_once() {
+    let world = World::new();
+    let body = |exemplar: &str| -> MakeAnswer {
+        let body = format!("# TYPE a counter\na_total 1 # {exemplar}\n# EOF\n");
+        typed("application/openmetrics-text; version=1.0.0", Box::leak(body.into_boxed_str()))
+    };
+    let script = Script::new(vec![
+        body("{trace_id=\"x\"} 0.5 1699999999"),
+        body("{trace_id=\"x\"} 0.5 1699999999"),
+        body("{trace_id=\"older\"} 0.5 1699999998"),
+        body("{trace_id=\"y\"} 0.5 1700000000"),
+        body("{trace_id=\"untimed\"} 0.5"),
+    ])
+    .await;
+    world.configure(&[job("job")]);
+    world.add("job", &[target(1, script.url())]);
+    let mut traces = Vec::new();
+    for scrape in 0..6 {
+        if scrape > 0 {
+            world.advance(crate::world::INTERVAL).await;
+        }
+        for batch in world.batches(1).await {
+            for (labels, exemplar) in batch.exemplars {
+                assert_eq!(labels.get("__name__"), Some("a_total"));
+                traces.push((scrape, exemplar.labels.get("trace_id").unwrap().to_owned()));
+            }
+        }
+    }
+    let expected = [(0, "x"), (3, "y"), (4, "untimed")].map(|(at, trace)| (at, trace.to_owned()));
+    assert_eq!(traces, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn native_histograms_are_handed_over_and_go_stale_as_histograms() {
+    let world = World::new();
+    let script = Script::bodies(&[
+        "# TYPE h histogram\nh_bucket{le=\"1\"} 2\nh_bucket{le=\"+Inf\"} 3\nh_sum 4\nh_count 3\n",
+        "a 1\n",
+    ])
+    .await;
+    world.configure(&[job("job")]);
+    let mut converted = target(1, script.url());
+    converted.histograms.convert_classic = true;
+    world.add("job", &[converted]);
+    let first = &world.batches(1).await[0];
+    let [(labels, _, histogram)] = &first.histograms[..] else { panic!("one histogram") };
+    assert_eq!(labels.get("__name__"), Some("h"));
+    assert_eq!((histogram.sum, histogram.custom_values.as_slice()), (4.0, &[1.0][..]));
+    assert_eq!(first.samples.len(), 5, "only the report");
+    world.advance(crate::world::INTERVAL).await;
+    let second = &world.batches(1).await[0];
+    let [(labels, at, histogram)] = &second.histograms[..] else { panic!("one marker") };
+    assert_eq!((labels.get("__name__"), at.millis()), (Some("h"), crate::world::START + 15_000));
+    assert!(histogram.is_stale());
+    assert_eq!(second.samples.len(), 6);
+}
