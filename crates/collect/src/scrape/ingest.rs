@@ -670,7 +670,10 @@ impl Run<'_> {
             self.leave_out_over_limit(exposed);
             return Ok(false);
         }
-        let (id, fate) = match self.cache.find(&self.builder) {
+        let found = self.cache.find(&self.builder);
+        // What was known before the lines were forgotten is not new.
+        let is_known = found.is_some() && self.cache.layout.is_cleared();
+        let (id, fate) = match found {
             Some(id) => (id, self.append(id, offered)),
             None => match self.admit(offered.sample) {
                 Fate::Appended => {
@@ -687,7 +690,7 @@ impl Run<'_> {
             self.cache.layout.insert(hash, length, Leads::Series(id));
             self.append_exemplars(id, exposed);
         }
-        Ok(self.note_added(fate))
+        Ok(is_known || self.note_added(fate))
     }
 
     fn note_added(&mut self, fate: Fate) -> bool {

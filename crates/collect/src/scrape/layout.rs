@@ -133,6 +133,11 @@ impl Layout {
         self.cleared = true;
     }
 
+    /// Whether this is the first pass since all lines were forgotten.
+    pub(crate) fn is_cleared(&self) -> bool {
+        self.cleared
+    }
+
     /// Begins a pass.
     pub(crate) fn begin(&mut self) {
         let pass = &mut self.pass;

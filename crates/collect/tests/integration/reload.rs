@@ -17,7 +17,7 @@ fn added(samples: &[String]) -> &str {
 #[tokio::test(start_paused = true)]
 async fn caches_live_on_unless_the_change_could_alter_samples() {
     type Edit = fn(&mut ScrapeConfig);
-    let cases: [(&str, Edit, bool); 10] = [
+    let cases: [(&str, Edit, bool); 13] = [
         ("nothing", |_| {}, true),
         ("timeout", |config| config.scrape_timeout = INTERVAL, true),
         ("interval", |config| config.scrape_interval = 2 * INTERVAL, true),
@@ -31,6 +31,9 @@ async fn caches_live_on_unless_the_change_could_alter_samples() {
         ),
         ("target_limit", |config| config.target_limit = 100, true),
         ("relabel_configs", |config| config.relabel = vec![rule("keep", "a", ".*", None)], true),
+        ("series_limit", |config| config.series_limit = 100, true),
+        ("job_series_limit", |config| config.job_series_limit = 100, true),
+        ("disable_keepalive", |config| config.disable_keepalive = true, true),
         ("label_limit", |config| config.label_limit = 100, false),
         ("honor_labels", |config| config.honor_labels = true, false),
         (

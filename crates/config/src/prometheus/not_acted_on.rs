@@ -167,13 +167,10 @@ pub(super) fn in_main_file(root: &Cursor<'_>, found: &mut Vec<Notice>) {
 pub(super) fn in_scrape_configs(root: &Cursor<'_>, found: &mut Vec<Notice>) {
     for job in list(root, "scrape_configs") {
         for Row(at, matters, severity, reason) in ROWS {
-            match at {
-                At::KubernetesSd(key) => {
-                    for discovery in list(&job, "kubernetes_sd_configs") {
-                        report(discovery.peek(key), *matters, *severity, reason, found);
-                    }
+            if let At::KubernetesSd(key) = at {
+                for discovery in list(&job, "kubernetes_sd_configs") {
+                    report(discovery.peek(key), *matters, *severity, reason, found);
                 }
-                _ => {}
             }
         }
         for kind in other_discovery::keys() {
