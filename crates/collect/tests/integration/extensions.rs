@@ -75,7 +75,7 @@ async fn a_jobs_series_limit_counts_all_its_targets_and_may_be_raised() {
     );
     let mut world = World::new();
     let config = ScrapeConfig { job_series_limit: 3, ..job("job") };
-    world.configure(&[config.clone()]);
+    world.configure(std::slice::from_ref(&config));
     world.add("job", &[target(0, first.url())]);
     assert_eq!(shown(&samples(&world.batches(1).await)).0.len(), 2);
     world.add(
@@ -121,7 +121,7 @@ async fn ticks_are_where_the_job_wants_them_also_after_a_reload() {
     let script = Script::bodies(&["a 1\n"]).await;
     let mut world = World::new();
     let config = ScrapeConfig { phase: ScrapePhase::Offset(Duration::from_secs(4)), ..job("job") };
-    world.configure(&[config.clone()]);
+    world.configure(std::slice::from_ref(&config));
     world.add("job", &[target(1, script.url())]);
     world.advance(Duration::from_secs(4)).await;
     let first = samples(&world.batches(1).await);
