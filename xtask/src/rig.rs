@@ -61,6 +61,8 @@ pub struct Options {
     pub node_exporters: u32,
     /// Configuration of [`Component::Prometheus`]; one that scrapes nothing if none.
     pub prometheus_config: Option<PathBuf>,
+    /// Text to start [`Component::Prometheus`] with where there is no such file; [`Rig::configure`] replaces it.
+    pub initial_prometheus_config: String,
     /// Configuration of [`Component::Vmagent`]; one that scrapes nothing if none.
     pub vmagent_config: Option<PathBuf>,
     /// Further command-line arguments.
@@ -370,7 +372,13 @@ impl Rig {
         }
         let path = self.own_config(component);
         if !path.exists() {
-            fs::write(&path, "scrape_configs: []\n").with_context(|| format!("write {}", path.display()))?;
+            let initial = match component {
+                Component::Prometheus if !self.options.initial_prometheus_config.is_empty() => {
+                    &self.options.initial_prometheus_config
+                }
+                _ => "scrape_configs: []\n",
+            };
+            fs::write(&path, initial).with_context(|| format!("write {}", path.display()))?;
         }
         Ok(path)
     }

@@ -8,6 +8,7 @@ mod follow;
 #[path = "../process/harness.rs"]
 #[allow(dead_code, reason = "shared with the tests on simulated peers")]
 mod harness;
+mod mischief;
 mod simulation;
 
 /// Whether to leave out a test for want of the rig; prints the line that says so, and fails where `CI` is set.
