@@ -3,5 +3,6 @@
 //! `cargo xtask rig …` and `cargo xtask dag` are thin command lines over [`rig`] and [`dag`].
 
 pub mod bench;
+pub mod compliance;
 pub mod dag;
 pub mod rig;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use xtask::bench::{self, Agent, Load, Plan, Shape};
+use xtask::compliance::{self, RemoteWrite};
 use xtask::dag;
 use xtask::rig::{self, Cache, Component, FillPlan, Options, Pin, Program, Rig, User};
 
@@ -25,6 +26,25 @@ enum Chore {
     /// Benchmarks that run a peer beside Outrigger and print ratios.
     #[command(subcommand)]
     Bench(BenchCommand),
+    /// Other projects' compliance suites against the binary.
+    #[command(subcommand)]
+    Compliance(ComplianceCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum ComplianceCommand {
+    /// The remote write sender suite of prometheus/compliance; needs Go.
+    RemoteWrite {
+        /// The binary; a debug build of this tree if none.
+        #[arg(long, value_name = "FILE")]
+        outrigger: Option<PathBuf>,
+        /// A checkout of the suite's folder `remotewrite`; the pinned commit from the module proxy if none.
+        #[arg(long, value_name = "FOLDER")]
+        suite: Option<PathBuf>,
+        /// Only tests whose names match, as `go test -run` takes it.
+        #[arg(long, value_name = "PATTERN")]
+        run: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -170,6 +190,7 @@ async fn main() -> ExitCode {
     let done = match Chore::parse() {
         Chore::Rig(command) => run_rig(command).await,
         Chore::Bench(command) => run_bench(command).await,
+        Chore::Compliance(command) => run_compliance(command),
         Chore::Dag => dag::check().map(|summary| println!("{summary}")),
     };
     if let Err(error) = done {
@@ -201,7 +222,7 @@ async fn bench_scrape(scrape: Scrape) -> Result<()> {
     }
     let outrigger = match &scrape.outrigger {
         Some(path) => std::path::absolute(path)?,
-        None if scrape.agents.contains(&Agent::Outrigger) => build_outrigger()?,
+        None if scrape.agents.contains(&Agent::Outrigger) => build_outrigger(&["--release"])?,
         None => PathBuf::new(),
     };
     for shape in &scrape.shape {
@@ -229,18 +250,29 @@ async fn bench_scrape(scrape: Scrape) -> Result<()> {
     Ok(())
 }
 
+fn run_compliance(command: ComplianceCommand) -> Result<()> {
+    let ComplianceCommand::RemoteWrite { outrigger, suite, run } = command;
+    let outrigger = match outrigger {
+        Some(path) => std::path::absolute(path)?,
+        None => build_outrigger(&[])?,
+    };
+    compliance::remote_write(&RemoteWrite { outrigger, suite, run })
+}
+
 fn cargo() -> std::ffi::OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-/// The release build of this tree's binary, which cargo puts beside this program's own release build.
-fn build_outrigger() -> Result<PathBuf> {
-    let built = Command::new(cargo()).args(["build", "--release", "--package", "outrigger"]).status();
+/// Builds this tree's binary, which cargo puts beside this program where both are of one profile.
+fn build_outrigger(profile: &[&str]) -> Result<PathBuf> {
+    let built = Command::new(cargo()).args(["build", "--package", "outrigger"]).args(profile).status();
     if !built.context("run cargo")?.success() {
         bail!("outrigger does not build");
     }
     let own = std::env::current_exe().context("find this program")?;
-    Ok(own.with_file_name("outrigger"))
+    let folder = if profile.is_empty() { "debug" } else { "release" };
+    let target = own.parent().and_then(Path::parent).context("find the target folder")?;
+    Ok(target.join(folder).join("outrigger"))
 }
 
 async fn run_rig(command: RigCommand) -> Result<()> {

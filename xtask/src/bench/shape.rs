@@ -157,7 +157,7 @@ impl Body {
                 let pages = (seed >> 16) % 1_000_000 + step * (1 + (seed >> 40) % 97);
                 go_float((pages * 4_096) as f64)
             }
-            Kind::Flag => ((seed >> 16) + step & 1).to_string(),
+            Kind::Flag => (((seed >> 16) + step) & 1).to_string(),
         }
     }
 }

@@ -1,0 +1,3 @@
+module outrigger/compliance
+
+go 1.25.8
