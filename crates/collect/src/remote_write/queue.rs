@@ -167,7 +167,9 @@ impl Queue {
     }
 
     /// Makes sets of what was kept; returns the next generation.
-    fn take_back(&mut self, kept: Vec<Record>) -> u32 {
+    fn take_back(&mut self, mut kept: Vec<Record>) -> u32 {
+        // The last batches of a closed set may have been written after the first ones of the next.
+        kept.sort_by_key(|record| record.meta.generation);
         let mut next = 0;
         for records in kept.chunk_by(|a, b| a.meta.generation == b.meta.generation) {
             let generation = records[0].meta.generation;
@@ -195,6 +197,10 @@ impl Queue {
             next = next.max(generation.wrapping_add(1));
         }
         next
+    }
+
+    pub(crate) fn batch_send_deadline(&self) -> Duration {
+        self.limits.read().batch_send_deadline
     }
 
     pub(crate) fn set_limits(&self, limits: QueueLimits) {
@@ -477,13 +483,14 @@ impl Queue {
         0
     }
 
-    /// Completes all open batches, so that they can be written.
-    pub(crate) fn complete_all(&self) {
+    /// Completes open batches that were begun so long before `now`, so that they can be written although those before them
+    /// are not sent.
+    pub(crate) fn complete_older(&self, age: Duration, now: Instant) {
         let sets = self.sets.read();
         for set in sets.iter() {
             for (at, shard) in set.shards.iter().enumerate() {
                 let mut state = shard.state.lock();
-                if state.open.samples > 0 {
+                if state.open.samples > 0 && now.saturating_duration_since(state.open.opened) >= age {
                     self.complete(set, at, &mut state);
                 }
             }

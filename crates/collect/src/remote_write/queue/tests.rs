@@ -190,3 +190,30 @@ proptest! {
         }
     }
 }
+
+#[tokio::test]
+async fn what_was_kept_is_sent_in_the_order_of_the_sets_it_was_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = outrigger_storage::queue::QueueOptions::new(1 << 20);
+    let open = || outrigger_storage::queue::DiskQueue::open(directory.path(), options).unwrap();
+    let (disk, _) = open();
+    for (samples, generation) in [(1, 3), (2, 4), (3, 3), (4, 4)] {
+        let encoding = super::super::protocol::V1_SNAPPY.number();
+        disk.append(RecordMeta { generation, encoding, samples, ..RecordMeta::default() }, b"").unwrap();
+    }
+    drop(disk);
+    let kept = open().1.records;
+    let negotiation = Arc::new(Negotiation::new(Some(RemoteWriteMessage::V2)));
+    let queue = Queue::new(LIMITS, 1, negotiation, None, kept);
+    let mut sent = Vec::new();
+    while !Arc::ptr_eq(&queue.first(), &queue.current()) {
+        let set = queue.first();
+        while let Next::Send = queue.next(&set, 0, Instant::now()) {
+            sent.push((set.generation, queue.in_flight(&set, 0).unwrap().samples));
+            queue.settle(&set, 0);
+        }
+        queue.forget(&set);
+    }
+    assert_eq!(sent, [(3, 1), (3, 3), (4, 2), (4, 4)]);
+    assert_eq!(queue.current().generation, 5);
+}
