@@ -381,7 +381,7 @@ impl Endpoint {
     /// What was not sent stays on disk, as far as there is one; the rest is lost and counted.
     async fn leave(&self) {
         if let Some(disk) = self.queue.disk() {
-            self.queue.complete_all();
+            self.queue.complete_older(Duration::ZERO, Instant::now());
             while let Some(unwritten) = self.queue.next_unwritten() {
                 if !self.write_one(disk, &unwritten).await {
                     break;
@@ -413,7 +413,9 @@ impl Endpoint {
                     tokio::time::sleep(disk::RETRY).await;
                 }
             }
-            disk.woken().await;
+            let deadline = self.queue.batch_send_deadline();
+            let _ = tokio::time::timeout(deadline, disk.woken()).await;
+            self.queue.complete_older(deadline, Instant::now());
         }
     }
 

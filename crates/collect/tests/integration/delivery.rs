@@ -1,6 +1,7 @@
 //! Remote write against receivers that accept, refuse, pause, break and hang.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -123,13 +124,13 @@ impl Receiver {
 }
 
 /// Remote write in virtual time.
-struct Sender {
+pub(crate) struct Sender {
     clock: Arc<ManualClock>,
-    remote_write: Arc<RemoteWrite>,
+    pub(crate) remote_write: Arc<RemoteWrite>,
     registry: Registry,
     stop: CancellationToken,
     running: Option<JoinHandle<()>>,
-    table: Mutex<SeriesTable>,
+    pub(crate) table: Mutex<SeriesTable>,
     _stand_still: StandStill,
 }
 
@@ -140,11 +141,21 @@ fn bounds(memory_bytes: u64) -> QueueBounds {
 }
 
 impl Sender {
-    fn new(configs: &[RemoteWriteConfig]) -> Self {
+    pub(crate) fn new(configs: &[RemoteWriteConfig]) -> Self {
         Self::with(configs, &Labels::empty(), QUEUE_BYTES)
     }
 
     fn with(configs: &[RemoteWriteConfig], external_labels: &Labels, queue_bytes: u64) -> Self {
+        Self::keeping(configs, external_labels, bounds(queue_bytes), None)
+    }
+
+    /// With disk queues.
+    pub(crate) fn keeping(
+        configs: &[RemoteWriteConfig],
+        external_labels: &Labels,
+        bounds: QueueBounds,
+        directory: Option<PathBuf>,
+    ) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(START)));
         let registry = Registry::new();
         let options = RemoteWriteOptions {
@@ -152,13 +163,12 @@ impl Sender {
             registry: registry.clone(),
             resolver: resolver(),
             user_agent: "Outrigger/test".to_owned(),
-            directory: None,
+            directory,
             flush_deadline: Duration::from_secs(20),
             log_period: Duration::from_secs(60),
         };
         let configs: Vec<_> = configs.iter().cloned().map(Arc::new).collect();
-        let remote_write =
-            Arc::new(RemoteWrite::new(&configs, external_labels, bounds(queue_bytes), options).unwrap());
+        let remote_write = Arc::new(RemoteWrite::new(&configs, external_labels, bounds, options).unwrap());
         let stop = CancellationToken::new();
         let running = tokio::spawn({
             let (remote_write, stop) = (Arc::clone(&remote_write), stop.clone());
@@ -181,7 +191,7 @@ impl Sender {
     }
 
     /// One batch of samples `name value`, all at `at` milliseconds after the start.
-    fn append(&self, samples: &[(&str, f64)], at: i64) {
+    pub(crate) fn append(&self, samples: &[(&str, f64)], at: i64) {
         self.append_all(samples.iter().map(|(name, value)| (*name, *value, at)), &[]);
     }
 
@@ -215,7 +225,7 @@ impl Sender {
     }
 
     /// Longer than `batch_send_deadline`.
-    async fn pass_deadline(&self) {
+    pub(crate) async fn pass_deadline(&self) {
         // The worker has to see the new samples before it can wait for them.
         for _ in 0..20 {
             tokio::task::yield_now().await;
@@ -224,7 +234,7 @@ impl Sender {
     }
 
     /// Lets the time pass in small steps until the condition holds.
-    async fn pass_time_until(&self, what: &str, mut condition: impl FnMut() -> bool) {
+    pub(crate) async fn pass_time_until(&self, what: &str, mut condition: impl FnMut() -> bool) {
         for _ in 0..10_000 {
             if condition() {
                 return;
@@ -237,7 +247,7 @@ impl Sender {
         panic!("time passed in vain until {what}");
     }
 
-    fn status(&self) -> EndpointStatus {
+    pub(crate) fn status(&self) -> EndpointStatus {
         self.remote_write.status().remove(0)
     }
 
@@ -245,11 +255,19 @@ impl Sender {
         until("the samples were sent", || self.status().samples_sent >= samples).await;
     }
 
-    fn metric(&self, series: &str) -> f64 {
+    pub(crate) fn metric(&self, series: &str) -> f64 {
         crate::world::metric(&self.registry, series)
     }
 
-    async fn end(&mut self) {
+    /// Ends although the receiver is away, when the time for it is over.
+    pub(crate) async fn give_up(&mut self) {
+        self.stop.cancel();
+        let Some(running) = self.running.take() else { return };
+        self.pass_time_until("it ended", || running.is_finished()).await;
+        running.await.unwrap();
+    }
+
+    pub(crate) async fn end(&mut self) {
         self.stop.cancel();
         if let Some(running) = self.running.take() {
             running.await.unwrap();

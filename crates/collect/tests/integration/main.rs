@@ -4,6 +4,7 @@
 
 mod delivery;
 mod extensions;
+mod protocols;
 mod reload;
 mod scraping;
 mod servers;
