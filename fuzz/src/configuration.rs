@@ -58,7 +58,7 @@ fn prometheus(agent_mode: bool, text: &str) {
         Err(errors) => {
             let is_break = |character| matches!(character, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
             let lines = 1 + text.chars().filter(|character| is_break(*character)).count();
-            assert_eq!(errors.to_string(), again.err().expect("as the first time").to_string());
+            assert_eq!(errors.to_string(), again.expect_err("as the first time").to_string());
             assert!(!errors.0.is_empty(), "refused without a word");
             for error in &errors.0 {
                 assert!(!error.message.is_empty());

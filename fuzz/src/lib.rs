@@ -11,8 +11,11 @@ mod relabel;
 mod remote_write;
 pub mod seeds;
 
-/// Every target by name.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+/// A target: its name, and what it does with an input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: &[Target] = &[
     ("exposition_text", exposition::text),
     ("openmetrics", exposition::openmetrics),
     ("exposition_protobuf", exposition::protobuf),
