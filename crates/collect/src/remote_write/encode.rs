@@ -186,7 +186,7 @@ impl<'a> Section<'a> {
         if let Some(family) = self.metadata.get(metric) {
             return Some(family);
         }
-        const SUFFIXES: [(&str, &[MetricType]); 8] = [
+        const SUFFIXES: [(&str, &[MetricType]); 7] = [
             ("_total", &[MetricType::Counter]),
             ("_bucket", &[MetricType::Histogram, MetricType::GaugeHistogram]),
             ("_sum", &[MetricType::Histogram, MetricType::Summary]),
@@ -194,7 +194,6 @@ impl<'a> Section<'a> {
             ("_gcount", &[MetricType::GaugeHistogram]),
             ("_gsum", &[MetricType::GaugeHistogram]),
             ("_info", &[MetricType::Info]),
-            ("_created", &[MetricType::Counter, MetricType::Histogram, MetricType::Summary]),
         ];
         SUFFIXES.iter().find_map(|(suffix, types)| {
             let family = self.metadata.get(metric.strip_suffix(suffix)?)?;

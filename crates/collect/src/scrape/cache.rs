@@ -195,15 +195,20 @@ impl SeriesCache {
         }
     }
 
+    /// Whether the running scrape has a sample of the series.
+    pub(crate) fn is_pending(&self, id: SeriesId) -> bool {
+        self.pending.contains(id.0)
+    }
+
     /// Marks a series as alive in the running scrape.
     #[inline]
     pub(crate) fn set_alive(&mut self, id: SeriesId) {
         self.alive_now.insert(id.0);
     }
 
-    /// The running scrape failed: nothing of it counts.
+    /// The running scrape failed: it has no samples. Series that were read before the failure are still there, as in
+    /// Prometheus, which goes on with an empty body and the same `scrapeCache`: they go stale in the next scrape.
     pub(crate) fn fail(&mut self) {
-        self.alive_now.clear();
         self.pending.clear();
         self.pending_times.clear();
     }

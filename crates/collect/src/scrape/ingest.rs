@@ -221,6 +221,7 @@ impl<'a> Pass<'a> {
             exemplars: Vec::new(),
             appended: 0,
             over_sample_limit: false,
+            over_bucket_limit: None,
             counts: Counts::default(),
             drops: Drops::default(),
             builder: LabelsBuilder::new(),
@@ -497,8 +498,10 @@ impl<'a> Pass<'a> {
                 Reading::Entries(_) => self.read_entries(&carry, true),
             };
         }
-        let error = self.error.or(self.run.over_sample_limit.then_some(IngestError::SampleLimit));
-        let run = self.run;
+        let mut run = self.run;
+        let over_bucket_limit = run.over_bucket_limit.take();
+        let error =
+            self.error.or(run.over_sample_limit.then_some(IngestError::SampleLimit)).or(over_bucket_limit);
         let mut ingested = Ingested { counts: run.counts, ..Ingested::default() };
         let (cache, times) = (run.cache, run.times);
         // An empty body is an empty scrape: every series goes stale, but nothing is forgotten.
@@ -550,6 +553,8 @@ struct Run<'a> {
     /// Samples counted towards `sample_limit`.
     appended: u64,
     over_sample_limit: bool,
+    /// The first native histogram with too many buckets.
+    over_bucket_limit: Option<IngestError>,
     counts: Counts,
     drops: Drops,
     builder: LabelsBuilder,
@@ -561,7 +566,7 @@ struct Run<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Appended,
-    OverSampleLimit,
+    OverLimit,
     LeftOut,
 }
 
@@ -571,13 +576,15 @@ struct Offered {
     /// It has a time of its own.
     own_time: bool,
     histogram: Option<Box<Histogram>>,
+    /// The histogram has more buckets than it may have.
+    too_large: bool,
 }
 
 impl Run<'_> {
     fn offered(&self, exposed: &Exposed<'_>, histogram: Option<Box<Histogram>>) -> Offered {
         let own = exposed.timestamp.filter(|_| self.rules.honor_timestamps);
         let sample = Sample { timestamp: own.unwrap_or(self.times.scrape), value: exposed.value };
-        Offered { sample, own_time: own.is_some(), histogram }
+        Offered { sample, own_time: own.is_some(), histogram, too_large: false }
     }
 
     /// A sample of a line that is known.
@@ -605,16 +612,10 @@ impl Run<'_> {
     fn take(&mut self, exposed: Exposed<'_>, histogram: Option<Box<Histogram>>) -> Result<(), IngestError> {
         let text = exposed.raw();
         let hash = hash_line(text);
-        let histogram = match histogram {
-            None => None,
-            Some(mut histogram) => {
-                self.rules.histograms.apply(&mut histogram).map_err(|source| {
-                    let series =
-                        String::from_utf8_lossy(&text[..text.len().min(200)]).replace('\u{fffd}', " ");
-                    IngestError::Histogram { series, source }
-                })?;
-                Some(histogram)
-            }
+        let mut histogram = histogram;
+        let too_large = match &mut histogram {
+            Some(histogram) => self.limit(histogram, text)?,
+            None => false,
         };
         let layout = &mut self.cache.layout;
         if let Some(found) = layout.take(hash, text.len()) {
@@ -625,7 +626,7 @@ impl Run<'_> {
                 }
                 return Ok(());
             };
-            let offered = self.offered(&exposed, histogram);
+            let offered = Offered { too_large, ..self.offered(&exposed, histogram) };
             if found.repeated && !offered.own_time {
                 self.drops.duplicate += 1;
             } else if self.append(id, offered) == Fate::Appended {
@@ -633,7 +634,7 @@ impl Run<'_> {
             }
         } else {
             self.counts.scraped += 1;
-            let offered = self.offered(&exposed, histogram);
+            let offered = Offered { too_large, ..self.offered(&exposed, histogram) };
             if !self.take_unknown(&exposed, hash, offered)? {
                 return Ok(());
             }
@@ -642,10 +643,23 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Limits a native histogram; true if it has too many buckets even so, and the rest of the body is only counted.
+    fn limit(&mut self, histogram: &mut Histogram, text: &[u8]) -> Result<bool, IngestError> {
+        let Err(source) = self.rules.histograms.apply(histogram) else { return Ok(false) };
+        let goes_on = source == HistogramError::BucketLimit;
+        let series = String::from_utf8_lossy(&text[..text.len().min(200)]).replace('\u{fffd}', " ");
+        let error = IngestError::Histogram { series, source };
+        if !goes_on {
+            return Err(error);
+        }
+        self.over_bucket_limit.get_or_insert(error);
+        Ok(true)
+    }
+
     /// A sample of a series that a series limit leaves out; it counts as if it had been taken.
     fn leave_out_over_limit(&mut self, exposed: &Exposed<'_>) {
         self.counts.post_metric_relabeling += 1;
-        if self.admit(self.offered(exposed, None).sample) == Fate::Appended {
+        if self.admit(&self.offered(exposed, None)) == Fate::Appended {
             self.drops.over_series_limit += 1;
         }
     }
@@ -675,7 +689,7 @@ impl Run<'_> {
         let is_known = found.is_some() && self.cache.layout.is_cleared();
         let (id, fate) = match found {
             Some(id) => (id, self.append(id, offered)),
-            None => match self.admit(offered.sample) {
+            None => match self.admit(&offered) {
                 Fate::Appended => {
                     let (id, _) = self.cache.series(&self.builder);
                     self.order_own_time(&offered);
@@ -694,14 +708,14 @@ impl Run<'_> {
     }
 
     fn note_added(&mut self, fate: Fate) -> bool {
-        if fate == Fate::Appended && !self.over_sample_limit {
+        if fate == Fate::Appended && !self.over_sample_limit && self.over_bucket_limit.is_none() {
             self.counts.series_added += 1;
         }
         true
     }
 
     fn append(&mut self, id: SeriesId, offered: Offered) -> Fate {
-        match self.admit(offered.sample) {
+        match self.admit(&offered) {
             Fate::Appended => {}
             fate => return fate,
         }
@@ -716,14 +730,20 @@ impl Run<'_> {
             }
             Order::Duplicate => {
                 self.drops.duplicate += 1;
-                return Fate::LeftOut;
+                return self.fate_of_conflict(id);
             }
             Order::Older => {
                 self.drops.out_of_order += 1;
-                return Fate::LeftOut;
+                return self.fate_of_conflict(id);
             }
         }
         Fate::Appended
+    }
+
+    /// Prometheus notices two samples of one scrape that contradict each other only when it commits: until then the
+    /// second counts as taken, and its line is remembered.
+    fn fate_of_conflict(&self, id: SeriesId) -> Fate {
+        if self.cache.is_pending(id) { Fate::Appended } else { Fate::LeftOut }
     }
 
     /// Whether the series goes stale when it is no longer exposed.
@@ -733,14 +753,17 @@ impl Run<'_> {
 
     /// `sample_limit`, then the time limit, in Prometheus' order (`appenderWithLimits`).
     #[inline]
-    fn admit(&mut self, sample: Sample) -> Fate {
+    fn admit(&mut self, offered: &Offered) -> Fate {
         self.appended += 1;
         if self.rules.sample_limit > 0 && self.appended > self.rules.sample_limit {
             // Parsing goes on so that the number of samples reported is right.
             self.over_sample_limit = true;
-            return Fate::OverSampleLimit;
+            return Fate::OverLimit;
         }
-        if sample.timestamp.since(self.times.now) > MAX_AHEAD_MILLIS {
+        if offered.too_large {
+            return Fate::OverLimit;
+        }
+        if offered.sample.timestamp.since(self.times.now) > MAX_AHEAD_MILLIS {
             self.drops.out_of_bounds += 1;
             return Fate::LeftOut;
         }
@@ -845,8 +868,8 @@ mod tests {
     }
 
     proptest! {
-        /// Against a set of names: each exposed series has one sample, each that vanished one marker, a failed
-        /// scrape is an empty one, and what is not exposed is forgotten in the end.
+        /// Against a set of names: each exposed series has one sample unless the scrape fails, each that vanished one
+        /// marker, what was read before a failure has not vanished, and what is not exposed is forgotten in the end.
         #[test]
         fn samples_and_stale_markers_follow_what_is_exposed(ticks in ticks(), piece in 1usize..200) {
             let target_labels = Labels::from_pairs([("job", "j")]);
@@ -879,7 +902,7 @@ mod tests {
                         let body = body(series, "m{{\n");
                         let ingested = ingest(body.as_bytes(), piece, &mut cache, &mut metadata, &rules, times);
                         prop_assert!(ingested.error.is_some());
-                        (&[][..], ingested)
+                        (&series[..], ingested)
                     }
                     Tick::Unreachable => (&[][..], ingest_nothing(&mut cache, time)),
                 };
@@ -889,7 +912,8 @@ mod tests {
                     prop_assert_eq!(sample.timestamp, time);
                     *found.entry((name(&cache, sample.series), is_stale_nan(sample.value))).or_default() += 1;
                 }
-                let samples = now.iter().map(|series| ((series.clone(), false), 1));
+                let failed = ingested.error.is_some();
+                let samples = now.iter().filter(|_| !failed).map(|series| ((series.clone(), false), 1));
                 let markers = alive.difference(&now).map(|series| ((series.clone(), true), 1));
                 prop_assert_eq!(found, samples.chain(markers).collect::<BTreeMap<_, _>>());
                 prop_assert_eq!(ingested.appeared.len(), now.difference(&alive).count());

@@ -166,7 +166,7 @@ async fn bodies_become_samples_or_fail_as_in_prometheus() {
             |_| {},
             plain("a{x=\"1\",y=\"2\"} 1\na{y=\"2\",x=\"1\"} 2\n"),
             &[r#"a{instance="i",job="job",x="1",y="2"} 1 @ 0"#],
-            (2, 2, 1),
+            (2, 2, 2),
             "",
         ),
         case("a label twice", |_| {}, plain("a 1\nb{c=\"1\",c=\"2\"} 2\n"), &[], (2, 1, 1), "is not unique"),
@@ -234,7 +234,7 @@ async fn bodies_become_samples_or_fail_as_in_prometheus() {
             |config| config.metric_relabel = vec![rule("labeldrop", "", "x", None)],
             plain("a{x=\"1\"} 1\na{x=\"2\"} 2\n"),
             one,
-            (2, 2, 1),
+            (2, 2, 2),
             "",
         ),
         case(

@@ -67,19 +67,20 @@ async fn series_that_are_no_longer_exposed_get_one_marker() {
     }
 }
 
-/// A failed scrape is an empty one, whatever made it fail and however far it came.
+/// A failed scrape has no samples. What was read before the failure is not stale yet, as in Prometheus; everything else
+/// is.
 #[tokio::test(start_paused = true)]
-async fn a_failed_scrape_ends_every_series_but_not_the_report() {
-    type Failure = (&'static str, fn() -> MakeAnswer);
+async fn a_failed_scrape_ends_the_series_that_were_not_read_but_not_the_report() {
+    type Failure = (&'static str, &'static [&'static str], fn() -> MakeAnswer);
     let failures: [Failure; 4] = [
-        ("status", || Box::new(|| status(500))),
-        ("parse error after some samples", || Box::new(|| text("a 2\nb 2\n{{{\n"))),
-        ("sample limit", || Box::new(|| text("a 2\nb 2\nc 2\n"))),
-        ("label limit after some samples", || {
+        ("status", &["a", "b"], || Box::new(|| status(500))),
+        ("parse error after some samples", &[], || Box::new(|| text("a 2\nb 2\n{{{\n"))),
+        ("sample limit", &[], || Box::new(|| text("a 2\nb 2\nc 2\n"))),
+        ("label limit after some samples", &["b"], || {
             Box::new(|| text("a 2\nx{y=\"a value that is too long\"} 1\n"))
         }),
     ];
-    for (name, failure) in failures {
+    for (name, unread, failure) in failures {
         let good = || -> MakeAnswer { Box::new(|| text("a 1\nb 1\n")) };
         let script = Script::new(vec![good(), failure(), good(), failure(), failure()]).await;
         let world = World::new();
@@ -89,7 +90,7 @@ async fn a_failed_scrape_ends_every_series_but_not_the_report() {
         world.configure(&[config]);
         world.add("job", &[target(1, script.url())]);
         world.batches(1).await;
-        for (scrape, expected) in [(1, &["a", "b"][..]), (2, &[]), (3, &["a", "b"]), (4, &[])] {
+        for (scrape, expected) in [(1, unread), (2, &[]), (3, unread), (4, &[])] {
             let found = world.tick(1).await;
             let at = scrape * 15_000;
             let expected: Vec<String> = expected.iter().map(|series| of(series, "stale", at)).collect();
@@ -99,6 +100,17 @@ async fn a_failed_scrape_ends_every_series_but_not_the_report() {
             assert!(found.contains(&of("up", if scrape == 2 { "1" } else { "0" }, at)), "{name}: {found:?}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn series_that_only_a_failed_scrape_had_end_with_the_next() {
+    let script = Script::bodies(&["a 1\n", "a 2\nb 2\n{{{\n", "a 3\n"]).await;
+    let world = World::new();
+    world.configure(&[job("job")]);
+    world.add("job", &[target(1, script.url())]);
+    world.batches(1).await;
+    assert_eq!(stale(&world.tick(1).await), Vec::<String>::new());
+    assert_eq!(stale(&world.tick(1).await), [of("b", "stale", 30_000)]);
 }
 
 #[tokio::test(start_paused = true)]
