@@ -20,7 +20,7 @@ pub struct ScrapeBatch<'a> {
     pub series: &'a SeriesTable,
     /// In the order of the exposition; within one series in order of time.
     pub samples: &'a [BatchSample],
-    /// Native histograms, as `samples`. A stale marker of a series that was one is a sample.
+    /// Native histograms, as `samples`. The stale marker of a series that was one is a sample.
     pub histograms: &'a [BatchHistogram],
     /// Examples of what went into the samples, each with a time.
     pub exemplars: &'a [BatchExemplar],

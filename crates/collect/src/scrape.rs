@@ -4,6 +4,7 @@ mod bits;
 mod body;
 mod cache;
 mod content_type;
+mod departed;
 mod engine;
 mod error;
 mod failure_log;

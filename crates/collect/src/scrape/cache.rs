@@ -7,6 +7,7 @@ use outrigger_model::labels::{Labels, LabelsBuilder, METRIC_NAME};
 use outrigger_model::sample::{Sample, Timestamp, stale_nan};
 
 use super::bits::Bits;
+use super::departed::Departed;
 use super::layout::Layout;
 use super::report::{REPORT_COUNT, ReportKind};
 use crate::batch::{BatchExemplar, BatchHistogram, BatchSample};
@@ -31,8 +32,8 @@ pub(crate) struct SeriesCache {
     last: Option<Timestamp>,
     /// The last sample of each series by number, once one had a time of its own.
     explicit: Option<Vec<Sample>>,
-    /// Series whose last sample was a native histogram.
-    histograms: Bits,
+    /// Series that are forgotten.
+    departed: Departed,
     /// The last exemplar of each series that has any.
     exemplars: HashMap<SeriesId, BatchExemplar>,
     reports: [Option<Report>; REPORT_COUNT],
@@ -62,6 +63,11 @@ const NO_SAMPLE: Sample = Sample { timestamp: Timestamp::from_millis(i64::MIN), 
 
 /// Most characters in the labels of an exemplar (OpenMetrics).
 const MAX_EXEMPLAR_LENGTH: usize = 128;
+
+/// A sample of that time, other than any that is offered.
+fn some_sample(timestamp: Timestamp) -> Sample {
+    Sample { timestamp, value: f64::INFINITY }
+}
 
 fn exemplar_length(offered: &BatchExemplar) -> usize {
     let labels = offered.exemplar.labels.iter();
@@ -116,10 +122,17 @@ impl SeriesCache {
         if let Some(explicit) = &mut self.explicit {
             let at = id.0 as usize;
             explicit.resize(explicit.len().max(at + 1), NO_SAMPLE);
-            explicit[at] = NO_SAMPLE;
+            explicit[at] = self.departed.last(hash).map_or(NO_SAMPLE, some_sample);
         }
-        self.histograms.remove(id.0);
         id
+    }
+
+    /// When a series that is not known had its last sample or marker, as far as that is remembered.
+    pub(crate) fn departed(&self, labels: &LabelsBuilder) -> Option<Timestamp> {
+        if self.departed.is_empty() {
+            return None;
+        }
+        self.departed.last(hash_labels(labels.iter()))
     }
 
     /// Compares `sample`, which has a time of its own or not, with the last one of its series. `pending` are those of this
@@ -142,9 +155,7 @@ impl SeriesCache {
             Some(explicit) => explicit[id.0 as usize],
             None => match self.last {
                 // Every series that is no longer fresh had its last sample or marker at the latest then.
-                Some(last) if sample.timestamp <= last && !self.fresh.contains(id.0) => {
-                    Sample { timestamp: last, value: f64::INFINITY }
-                }
+                Some(last) if sample.timestamp <= last && !self.fresh.contains(id.0) => some_sample(last),
                 _ => return Order::Newer,
             },
         };
@@ -177,13 +188,28 @@ impl SeriesCache {
         if self.explicit.is_some() {
             return;
         }
-        let mut explicit = vec![NO_SAMPLE; self.series.capacity()];
-        if let Some(last) = self.last {
-            for at in self.alive.iter() {
-                explicit[at as usize] = Sample { timestamp: last, value: f64::INFINITY };
+        let last_of = |at: u32| {
+            let id = SeriesId(at);
+            self.series
+                .contains(id)
+                .then(|| self.last_at_the_latest(id))
+                .flatten()
+                .map_or(NO_SAMPLE, some_sample)
+        };
+        self.explicit = Some((0..self.series.capacity() as u32).map(last_of).collect());
+    }
+
+    /// When a series had its last sample or marker before the running scrape; where the times are those of the scrapes,
+    /// not before that.
+    fn last_at_the_latest(&self, id: SeriesId) -> Option<Timestamp> {
+        match &self.explicit {
+            Some(explicit) => {
+                let last = explicit[id.0 as usize].timestamp;
+                (last > NO_SAMPLE.timestamp).then_some(last)
             }
+            None if self.fresh.contains(id.0) => self.departed.last(self.series.hash(id)),
+            None => self.last,
         }
-        self.explicit = Some(explicit);
     }
 
     /// Notes a sample that is handed over if the scrape succeeds.
@@ -213,11 +239,6 @@ impl SeriesCache {
         self.pending_times.clear();
     }
 
-    /// Whether the last sample of a series was a native histogram.
-    pub(crate) fn is_histogram(&self, id: SeriesId) -> bool {
-        self.histograms.contains(id.0)
-    }
-
     /// Notes the samples that a successful scrape hands over.
     pub(crate) fn commit(
         &mut self,
@@ -234,12 +255,6 @@ impl SeriesCache {
                 let last = Sample { timestamp: sample.timestamp, value: sample.histogram.sum };
                 explicit[sample.series.0 as usize] = last;
             }
-        }
-        if !histograms.is_empty() || self.histograms.iter().next().is_some() {
-            samples.iter().for_each(|sample| self.histograms.remove(sample.series.0));
-            histograms.iter().for_each(|sample| {
-                self.histograms.insert(sample.series.0);
-            });
         }
         self.last = Some(self.last.map_or(scrape, |last| last.max(scrape)));
     }
@@ -278,6 +293,7 @@ impl SeriesCache {
             };
             if newer {
                 out.push(BatchSample { series: SeriesId(vanished), timestamp: at, value: marker.value });
+                self.pending.insert(vanished);
             }
         }
         let appeared = self.alive_now.without(&self.alive).map(SeriesId).collect();
@@ -311,12 +327,18 @@ impl SeriesCache {
         let mut all = Bits::default();
         all.insert_below(self.series.capacity() as u32);
         for at in all.without(reachable) {
-            if self.series.contains(SeriesId(at)) {
-                self.series.remove(SeriesId(at));
-                self.exemplars.remove(&SeriesId(at));
+            let id = SeriesId(at);
+            if self.series.contains(id) {
+                if let Some(last) = self.last_at_the_latest(id) {
+                    self.departed.insert(self.series.hash(id), last);
+                }
+                self.series.remove(id);
+                self.exemplars.remove(&id);
                 self.alive.remove(at);
             }
         }
+        let count = self.explicit.as_ref().map_or(0, Vec::len);
+        self.departed.limit(count, self.last.unwrap_or(NO_SAMPLE.timestamp));
     }
 
     /// Gives memory back that only changes need. To be called between scrapes.
@@ -371,11 +393,21 @@ impl SeriesCache {
             labels.set(METRIC_NAME, kind.name());
             Report { series: self.series(&labels).0, last: None }
         });
+        let newest = match &self.explicit {
+            Some(explicit) => report.last.max(Some(explicit[report.series.0 as usize].timestamp)),
+            None => report.last,
+        };
+        let newer = newest.is_none_or(|last| sample.timestamp > last);
         // A target that exposes a series of this name has the first word.
-        let exposed = self.pending.contains(report.series.0);
-        let newer = report.last.is_none_or(|last| sample.timestamp > last);
+        let exposed = self.pending.contains(report.series.0) && {
+            let exposed = out.iter().rfind(|exposed| exposed.series == report.series);
+            exposed.is_none_or(|exposed| exposed.timestamp >= sample.timestamp)
+        };
         if newer && !exposed {
             out.push(BatchSample { series: report.series, timestamp: sample.timestamp, value: sample.value });
+            if let Some(explicit) = &mut self.explicit {
+                explicit[report.series.0 as usize] = sample;
+            }
         }
         let last = if newer { Some(sample.timestamp) } else { report.last };
         self.reports[kind as usize] = Some(Report { last, ..report });
@@ -394,10 +426,11 @@ impl SeriesCache {
 
     /// Heap bytes, what consumers remember included.
     pub(crate) fn heap_bytes(&self) -> usize {
-        let bits = [&self.alive, &self.alive_now, &self.pending, &self.fresh, &self.histograms];
+        let bits = [&self.alive, &self.alive_now, &self.pending, &self.fresh];
         self.layout.heap_bytes()
             + self.series.heap_bytes()
             + bits.iter().map(|bits| bits.heap_bytes()).sum::<usize>()
+            + self.departed.heap_bytes()
             + self.exemplars.capacity() * size_of::<(SeriesId, BatchExemplar)>()
             + self.explicit.as_ref().map_or(0, |explicit| explicit.capacity() * size_of::<Sample>())
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use outrigger_model::histogram::{Histogram, HistogramError};
 use outrigger_model::labels::LabelsBuilder;
-use outrigger_model::sample::{Sample, Timestamp, is_stale_nan};
+use outrigger_model::sample::{Sample, Timestamp};
 use outrigger_wire::exposition::{
     Entry, Format, LineParser, MetricType, Options, Parser, ReadError, Reader, Series as Exposed, openmetrics,
 };
@@ -150,30 +150,10 @@ pub(crate) fn ingest_nothing(cache: &mut SeriesCache, at: Timestamp) -> Ingested
 
 /// Ends a scrape: adds the stale markers of what vanished.
 fn end(cache: &mut SeriesCache, at: Timestamp, succeeded: bool, ingested: &mut Ingested) {
-    let markers = ingested.samples.len();
     ingested.appeared = cache.end(at, &mut ingested.samples);
-    mark_histograms(cache, markers, ingested);
     let ended = cache.layout.end(succeeded);
     ingested.forced_flush = ended.forced;
     ingested.forgotten = ended.forgotten;
-}
-
-/// The markers, from number `markers` on, of series that were native histograms are native histograms.
-pub(crate) fn mark_histograms(cache: &SeriesCache, markers: usize, ingested: &mut Ingested) {
-    let histograms = &mut ingested.histograms;
-    let mut at = 0;
-    ingested.samples.retain(|sample| {
-        at += 1;
-        let histogram = at > markers && is_stale_nan(sample.value) && cache.is_histogram(sample.series);
-        if histogram {
-            histograms.push(BatchHistogram {
-                series: sample.series,
-                timestamp: sample.timestamp,
-                histogram: Box::new(Histogram::stale()),
-            });
-        }
-        !histogram
-    });
 }
 
 /// What reads a body.
@@ -612,11 +592,6 @@ impl Run<'_> {
     fn take(&mut self, exposed: Exposed<'_>, histogram: Option<Box<Histogram>>) -> Result<(), IngestError> {
         let text = exposed.raw();
         let hash = hash_line(text);
-        let mut histogram = histogram;
-        let too_large = match &mut histogram {
-            Some(histogram) => self.limit(histogram, text)?,
-            None => false,
-        };
         let layout = &mut self.cache.layout;
         if let Some(found) = layout.take(hash, text.len()) {
             self.counts.scraped += 1;
@@ -626,15 +601,18 @@ impl Run<'_> {
                 }
                 return Ok(());
             };
-            let offered = Offered { too_large, ..self.offered(&exposed, histogram) };
+            let mut offered = self.offered(&exposed, histogram);
             if found.repeated && !offered.own_time {
                 self.drops.duplicate += 1;
-            } else if self.append(id, offered) == Fate::Appended {
-                self.append_exemplars(id, &exposed);
+            } else {
+                self.limit(&mut offered, text)?;
+                if self.append(id, offered) == Fate::Appended {
+                    self.append_exemplars(id, &exposed);
+                }
             }
         } else {
             self.counts.scraped += 1;
-            let offered = Offered { too_large, ..self.offered(&exposed, histogram) };
+            let offered = self.offered(&exposed, histogram);
             if !self.take_unknown(&exposed, hash, offered)? {
                 return Ok(());
             }
@@ -643,17 +621,18 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Limits a native histogram; true if it has too many buckets even so, and the rest of the body is only counted.
-    fn limit(&mut self, histogram: &mut Histogram, text: &[u8]) -> Result<bool, IngestError> {
-        let Err(source) = self.rules.histograms.apply(histogram) else { return Ok(false) };
-        let goes_on = source == HistogramError::BucketLimit;
+    /// Limits a native histogram. If it has too many buckets even so, the rest of the body is only counted.
+    fn limit(&mut self, offered: &mut Offered, text: &[u8]) -> Result<(), IngestError> {
+        let Some(histogram) = &mut offered.histogram else { return Ok(()) };
+        let Err(source) = self.rules.histograms.apply(histogram) else { return Ok(()) };
+        offered.too_large = source == HistogramError::BucketLimit;
         let series = String::from_utf8_lossy(&text[..text.len().min(200)]).replace('\u{fffd}', " ");
         let error = IngestError::Histogram { series, source };
-        if !goes_on {
+        if !offered.too_large {
             return Err(error);
         }
         self.over_bucket_limit.get_or_insert(error);
-        Ok(true)
+        Ok(())
     }
 
     /// A sample of a series that a series limit leaves out; it counts as if it had been taken.
@@ -671,6 +650,7 @@ impl Run<'_> {
         hash: u64,
         offered: Offered,
     ) -> Result<bool, IngestError> {
+        let mut offered = offered;
         let length = exposed.raw().len();
         self.exposed.clear();
         exposed.for_each_label(|name, value| self.exposed.push((name.to_owned(), value.to_owned())));
@@ -684,12 +664,13 @@ impl Run<'_> {
             self.leave_out_over_limit(exposed);
             return Ok(false);
         }
+        self.limit(&mut offered, exposed.raw())?;
         let found = self.cache.find(&self.builder);
         // What was known before the lines were forgotten is not new.
         let is_known = found.is_some() && self.cache.layout.is_cleared();
         let (id, fate) = match found {
             Some(id) => (id, self.append(id, offered)),
-            None => match self.admit(&offered) {
+            None => match self.admit_new(&offered) {
                 Fate::Appended => {
                     let (id, _) = self.cache.series(&self.builder);
                     self.order_own_time(&offered);
@@ -714,6 +695,20 @@ impl Run<'_> {
         true
     }
 
+    /// Whether a series that is not known gets its first sample; it may have had others before it was forgotten.
+    fn admit_new(&mut self, offered: &Offered) -> Fate {
+        let fate = self.admit(offered);
+        let Some(last) = self.cache.departed(&self.builder) else { return fate };
+        let drops = match offered.sample.timestamp.cmp(&last) {
+            std::cmp::Ordering::Greater => return fate,
+            _ if fate != Fate::Appended => return fate,
+            std::cmp::Ordering::Equal => &mut self.drops.duplicate,
+            std::cmp::Ordering::Less => &mut self.drops.out_of_order,
+        };
+        *drops += 1;
+        Fate::LeftOut
+    }
+
     fn append(&mut self, id: SeriesId, offered: Offered) -> Fate {
         match self.admit(&offered) {
             Fate::Appended => {}
@@ -730,11 +725,11 @@ impl Run<'_> {
             }
             Order::Duplicate => {
                 self.drops.duplicate += 1;
-                return self.fate_of_conflict(id);
+                return self.fate_of_conflict(id, &offered);
             }
             Order::Older => {
                 self.drops.out_of_order += 1;
-                return self.fate_of_conflict(id);
+                return self.fate_of_conflict(id, &offered);
             }
         }
         Fate::Appended
@@ -742,8 +737,14 @@ impl Run<'_> {
 
     /// Prometheus notices two samples of one scrape that contradict each other only when it commits: until then the
     /// second counts as taken, and its line is remembered.
-    fn fate_of_conflict(&self, id: SeriesId) -> Fate {
-        if self.cache.is_pending(id) { Fate::Appended } else { Fate::LeftOut }
+    fn fate_of_conflict(&mut self, id: SeriesId, offered: &Offered) -> Fate {
+        if !self.cache.is_pending(id) {
+            return Fate::LeftOut;
+        }
+        if self.is_tracked(offered) {
+            self.cache.set_alive(id);
+        }
+        Fate::Appended
     }
 
     /// Whether the series goes stale when it is no longer exposed.
@@ -751,16 +752,16 @@ impl Run<'_> {
         !offered.own_time || self.rules.track_timestamps_staleness
     }
 
-    /// `sample_limit`, then the time limit, in Prometheus' order (`appenderWithLimits`).
+    /// The bucket limit, `sample_limit`, then the time limit, in Prometheus' order (`appenderWithLimits`).
     #[inline]
     fn admit(&mut self, offered: &Offered) -> Fate {
+        if offered.too_large {
+            return Fate::OverLimit;
+        }
         self.appended += 1;
         if self.rules.sample_limit > 0 && self.appended > self.rules.sample_limit {
             // Parsing goes on so that the number of samples reported is right.
             self.over_sample_limit = true;
-            return Fate::OverLimit;
-        }
-        if offered.too_large {
             return Fate::OverLimit;
         }
         if offered.sample.timestamp.since(self.times.now) > MAX_AHEAD_MILLIS {
@@ -805,6 +806,7 @@ mod tests {
 
     use outrigger_model::labels::Labels;
     use outrigger_model::names::NameValidation;
+    use outrigger_model::sample::is_stale_nan;
     use proptest::prelude::*;
 
     use super::*;

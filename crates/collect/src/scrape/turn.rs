@@ -260,7 +260,6 @@ pub(crate) fn end_of_run(shared: &Shared, target: &TargetLoop, stale_at: Timesta
     if !target.plan.load().settings.config.no_stale_markers {
         let mut ingested = Ingested::default();
         memory.cache.end_of_run(stale_at, |hash| wanted.contains(&hash), &mut ingested.samples);
-        ingest::mark_histograms(&memory.cache, 0, &mut ingested);
         hand_over(shared, target, memory.cache.table(), &ingested);
     }
     memory.cache = SeriesCache::default();

@@ -300,3 +300,83 @@ async fn a_scrape_that_outlasts_the_shutdown_says_nothing() {
     world.end().await;
     assert_eq!(world.sink.len(), 0);
 }
+
+/// What a series had last is remembered beyond its end: nothing is sent that is older, whatever becomes of it between.
+#[tokio::test(start_paused = true)]
+async fn a_series_that_comes_back_has_no_sample_older_than_its_marker() {
+    type Steps = &'static [(&'static str, &'static [(&'static str, i64)])];
+    // Bodies, and the samples of `a` with their times.
+    let cases: [(&str, Steps); 4] = [
+        (
+            "own times all the time",
+            &[
+                ("a 1 1700000039000\nb 1\n", &[("1", -1_000)]),
+                ("b 1\n", &[("stale", 15_000)]),
+                ("a 2 1700000054000\nb 1\n", &[]),
+                ("a 3 1700000055001\nb 1\n", &[("3", 15_001)]),
+            ],
+        ),
+        (
+            "own times only when it is back",
+            &[
+                ("a 1\nb 1\n", &[("1", 0)]),
+                ("b 1\n", &[("stale", 15_000)]),
+                ("a 2 1700000054000\nb 1\n", &[]),
+                ("a 3 1700000055001\nb 1\n", &[("3", 15_001)]),
+            ],
+        ),
+        (
+            "ended by a failure",
+            &[
+                ("a 1\nb 1\n", &[("1", 0)]),
+                ("{{{\n", &[("stale", 15_000)]),
+                ("a 2 1700000054000\nb 1\n", &[]),
+                ("a 3 1700000055001\nb 1\n", &[("3", 15_001)]),
+            ],
+        ),
+        (
+            "never there before",
+            &[
+                ("b 1\n", &[]),
+                ("b 1\n", &[]),
+                ("a 1 1700000039000\nb 1\n", &[("1", -1_000)]),
+                // Another value for the same time is not taken, so the series is no longer there.
+                ("a 2 1700000039000\nb 1\n", &[("stale", 45_000)]),
+            ],
+        ),
+    ];
+    for (name, steps) in cases {
+        let bodies: Vec<&'static str> = steps.iter().map(|(body, _)| *body).collect();
+        let script = Script::bodies(&bodies).await;
+        let world = World::new();
+        let mut config = job("job");
+        config.track_timestamps_staleness = true;
+        world.configure(&[config]);
+        world.add("job", &[target(1, script.url())]);
+        for (step, (_, expected)) in steps.iter().enumerate() {
+            let found = if step == 0 { samples(&world.batches(1).await) } else { world.tick(1).await };
+            let found: Vec<_> = found.into_iter().filter(|sample| sample.starts_with("a{")).collect();
+            let expected: Vec<_> = expected.iter().map(|(value, at)| of("a", value, *at)).collect();
+            assert_eq!(found, expected, "{name}, scrape {step}");
+        }
+    }
+}
+
+/// The scrape's own report and an exposed series of the same name and labels are one series.
+#[tokio::test(start_paused = true)]
+async fn a_report_and_an_exposed_series_of_its_name_stay_in_order() {
+    let script = Script::bodies(&["up 5\n", "up 6 1700000050000\n", "up 7 1700000041000\n", "a 1\n"]).await;
+    let world = World::new();
+    let mut config = job("job");
+    config.track_timestamps_staleness = true;
+    world.configure(&[config]);
+    world.add("job", &[target(1, script.url())]);
+    let mut found = samples(&world.batches(1).await);
+    for _ in 1..4 {
+        found.extend(world.tick(1).await);
+    }
+    found.retain(|sample| sample.starts_with("up{"));
+    // The third exposed value is too old, so the series ends then, and the marker has the first word.
+    let expected = [("5", 0), ("6", 10_000), ("1", 15_000), ("stale", 30_000), ("1", 45_000)];
+    assert_eq!(found, expected.map(|(value, at)| of("up", value, at)));
+}
