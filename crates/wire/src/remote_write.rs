@@ -180,8 +180,13 @@ fn put_sample(sample: Sample, series: &mut Writer<'_>) {
 /// Bytes of the content that [`put_sample`] writes; always below 128, so its length is one byte.
 fn sample_len(sample: Sample) -> usize {
     let value = if sample.value.to_bits() != 0 { 9 } else { 0 };
-    let millis = sample.timestamp.millis();
-    value + if millis != 0 { 1 + varint_len(millis.cast_unsigned()) } else { 0 }
+    value + time_len(sample.timestamp)
+}
+
+/// Bytes of the field of a timestamp.
+fn time_len(timestamp: Timestamp) -> usize {
+    let millis = timestamp.millis();
+    if millis != 0 { 1 + varint_len(millis.cast_unsigned()) } else { 0 }
 }
 
 /// A request as a receiver reads it.

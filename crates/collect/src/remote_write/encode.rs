@@ -202,10 +202,36 @@ impl<'a> Section<'a> {
     }
 }
 
+/// A pair as references into a request.
+#[derive(Debug, Clone, Copy, Default)]
+struct TranslatedPair {
+    /// Name and value as varints.
+    references: [u8; 10],
+    /// How many bytes of them; 0 before the pair is translated.
+    length: u8,
+    /// The reference of the value if the pair is a metric name, else 0.
+    metric: u32,
+}
+
+impl TranslatedPair {
+    fn new((name, value): (&str, &str), builder: &mut RequestBuilder) -> Self {
+        let (key, reference) = (builder.symbol(name), builder.symbol(value));
+        let mut bytes = Vec::with_capacity(10);
+        put_varint(u64::from(key), &mut bytes);
+        put_varint(u64::from(reference), &mut bytes);
+        let mut translated = Self { length: bytes.len() as u8, ..Self::default() };
+        translated.references[..bytes.len()].copy_from_slice(&bytes);
+        if name == METRIC_NAME {
+            translated.metric = reference;
+        }
+        translated
+    }
+}
+
 /// Translates the series of a section into those of a growing request. Good for one request.
 pub(crate) struct Translation {
-    /// The references of each pair of the table: bytes and how many of them.
-    pairs: Vec<([u8; 10], u8)>,
+    /// By number of the pair in the table.
+    pairs: Vec<TranslatedPair>,
     /// Metadata by pair of a metric name.
     metadata: HashMap<u32, Vec<u8>>,
     labels: Vec<u8>,
@@ -219,7 +245,7 @@ impl Translation {
     /// For another section or request.
     pub(crate) fn reset(&mut self, section: &Section<'_>) {
         self.pairs.clear();
-        self.pairs.resize(section.table.pair_count(), ([0; 10], 0));
+        self.pairs.resize(section.table.pair_count(), TranslatedPair::default());
         self.metadata.clear();
     }
 
@@ -250,7 +276,7 @@ impl Translation {
                 }
             }
             Growing::V2(builder) => {
-                self.put_references(section, series, builder);
+                let metric = self.put_references(section, series, builder);
                 let known = match section.metadata.is_empty() {
                     true => None,
                     false => Some(self.metadata_of(section, series, builder)),
@@ -261,30 +287,36 @@ impl Translation {
                     false => section.exemplars.get(&series),
                 };
                 match (value, exemplars) {
-                    (Value::Sample(sample), None) => builder.put_sample(&self.labels, sample, metadata),
+                    (Value::Sample(sample), None) => {
+                        builder.put_sample(metric, &self.labels, sample, metadata)
+                    }
                     (value, exemplars) => {
                         let exemplars = exemplars.map_or(&[][..], |exemplars| exemplars);
-                        builder.put_series(&self.labels, Some(&value), exemplars, metadata);
+                        builder.put_series(metric, &self.labels, Some(&value), exemplars, metadata);
                     }
                 }
             }
         }
     }
 
+    /// Puts the references of a series' labels into `labels`; returns that of its metric name.
     #[inline]
-    fn put_references(&mut self, section: &Section<'_>, series: SeriesId, builder: &mut RequestBuilder) {
+    fn put_references(
+        &mut self,
+        section: &Section<'_>,
+        series: SeriesId,
+        builder: &mut RequestBuilder,
+    ) -> u32 {
+        let mut metric = 0;
         for pair in section.table.pairs(series) {
-            let (bytes, length) = &mut self.pairs[pair.0 as usize];
-            if *length == 0 {
-                let (name, value) = section.table.pair(pair);
-                let mut references = Vec::with_capacity(10);
-                put_varint(u64::from(builder.symbol(name)), &mut references);
-                put_varint(u64::from(builder.symbol(value)), &mut references);
-                bytes[..references.len()].copy_from_slice(&references);
-                *length = references.len() as u8;
+            let translated = &mut self.pairs[pair.0 as usize];
+            if translated.length == 0 {
+                *translated = TranslatedPair::new(section.table.pair(pair), builder);
             }
-            self.labels.extend_from_slice(&bytes[..usize::from(*length)]);
+            metric |= translated.metric;
+            self.labels.extend_from_slice(&translated.references[..usize::from(translated.length)]);
         }
+        metric
     }
 
     /// Makes sure that what is said about the series is encoded; returns where.

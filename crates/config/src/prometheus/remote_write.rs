@@ -88,7 +88,7 @@ pub struct QueueConfig {
     pub max_shards: usize,
     /// `min_shards`, 1; positive, at most `max_shards`.
     pub min_shards: usize,
-    /// `max_samples_per_send`, 10,000 (Prometheus: 2,000, which costs a third more bytes a sample); positive.
+    /// `max_samples_per_send`, 20,000 (Prometheus: 2,000, which costs a third more bytes a sample); positive.
     pub max_samples_per_send: usize,
     /// `batch_send_deadline`: longest wait of a sample for its batch to fill, 5 seconds.
     pub batch_send_deadline: Duration,
@@ -108,7 +108,7 @@ impl Default for QueueConfig {
             capacity: 10_000,
             max_shards: 50,
             min_shards: 1,
-            max_samples_per_send: 10_000,
+            max_samples_per_send: 20_000,
             batch_send_deadline: Duration::from_secs(5),
             min_backoff: Duration::from_millis(30),
             max_backoff: Duration::from_secs(5),
