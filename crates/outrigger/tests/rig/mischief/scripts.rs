@@ -585,10 +585,7 @@ fn types() -> Vec<Script> {
                     "# HELP only_counter C.\n# TYPE only_counter counter\nonly_counter_total 1\n# TYPE only_late gauge\n",
                 ),
                 openmetrics(
-                    "# HELP only_counter Changed.\n# TYPE only_counter counter\nonly_counter_total 2\n# TYPE only_late gauge\n# UNIT only_late late\nonly_late 1\n# TYPE \"only.dotted\" counter\n{\"only.dotted_total\"} 1\n",
-                ),
-                openmetrics(
-                    "# TYPE only_counter unknown\nonly_counter 3\nonly_late 3\n# TYPE only_stateset stateset\nonly_stateset{only_stateset=\"a\"} 1\n",
+                    "# HELP only_counter Changed.\n# TYPE only_counter counter\nonly_counter_total 2\n# TYPE only_late gauge\n# UNIT only_late late\nonly_late 1\n# TYPE only_stateset stateset\nonly_stateset{only_stateset=\"a\"} 1\n# TYPE \"only.dotted\" counter\n{\"only.dotted_total\"} 1\n",
                 ),
             ],
         ),
