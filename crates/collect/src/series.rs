@@ -1,8 +1,8 @@
 //! The series of one target, packed.
 //!
-//! A series is a list of numbers of (name, value) pairs; pairs are two numbers of texts; each text is stored once. So
-//! the labels that all series of a target share cost a byte or two in each, and an encoder translates each pair
-//! once for a whole batch.
+//! Each text is stored once; a (name, value) pair is two numbers of texts; a *group* is a list of pairs, the labels of a
+//! series but its metric name; a series is a group and the pair of its metric name. So the labels that series of a target
+//! share are there once, and an encoder translates each pair once for a whole batch.
 
 use std::any::Any;
 use std::hash::{BuildHasher, Hasher};
@@ -26,25 +26,38 @@ pub struct SeriesTable {
     texts: Texts,
     /// Texts of name and value.
     pairs: Vec<(u32, u32)>,
-    rows: Vec<Row>,
-    /// The pairs of all rows, as LEB128 numbers, each row ended by its length.
+    groups: Vec<Group>,
+    /// The pairs of all groups, as LEB128 numbers.
     refs: Vec<u8>,
+    rows: Rows,
     free: Vec<u32>,
     /// Rows removed since the last compaction.
     removed: usize,
-    /// Only while series are added.
+    /// Only while series are added, and a little longer.
     index: Option<Box<Index>>,
+    /// Calls of [`settle`](Self::settle) since the index was needed.
+    idle: u8,
     memos: Mutex<Vec<(u32, Box<dyn Memo>)>>,
 }
 
-/// Where a row's pairs begin and end in `refs`.
+/// Pairs that stand together in `refs`, up to where the next group begins.
 #[derive(Clone, Copy)]
-struct Row {
-    start: u32,
-    /// 0 when the row is free.
-    length: u32,
+struct Group {
+    /// Of its labels.
     hash: u64,
+    start: u32,
+    /// Bytes of the pairs of names before `__name__`.
+    split: u32,
 }
+
+/// Group and metric name of each series; most tables are small.
+enum Rows {
+    Small(Vec<(u16, u16)>),
+    Large(Vec<(u32, u32)>),
+}
+
+/// The group of a free row, and the name of a series without one.
+const NONE: u32 = u32::MAX;
 
 #[derive(Default)]
 struct Texts {
@@ -56,7 +69,80 @@ struct Texts {
 struct Index {
     texts: HashTable<u32>,
     pairs: HashTable<u32>,
+    groups: HashTable<u32>,
     rows: HashTable<u32>,
+}
+
+impl Default for Rows {
+    fn default() -> Self {
+        Rows::Small(Vec::new())
+    }
+}
+
+impl Rows {
+    fn len(&self) -> usize {
+        match self {
+            Rows::Small(rows) => rows.len(),
+            Rows::Large(rows) => rows.len(),
+        }
+    }
+
+    #[inline]
+    fn get(&self, at: u32) -> (u32, u32) {
+        let widen = |number: u16| if number == u16::MAX { NONE } else { u32::from(number) };
+        match self {
+            Rows::Small(rows) => {
+                let (group, name) = rows[at as usize];
+                (widen(group), widen(name))
+            }
+            Rows::Large(rows) => rows[at as usize],
+        }
+    }
+
+    /// Sets a row, which may be the one after the last.
+    fn set(&mut self, at: u32, row: (u32, u32)) {
+        let narrow = |number: u32| match number {
+            NONE => Some(u16::MAX),
+            number => u16::try_from(number).ok().filter(|number| *number != u16::MAX),
+        };
+        if let (Rows::Small(rows), Some(group), Some(name)) = (&mut *self, narrow(row.0), narrow(row.1)) {
+            return put(rows, at, (group, name));
+        }
+        if let Rows::Small(_) = self {
+            *self = Rows::Large((0..self.len() as u32).map(|at| self.get(at)).collect());
+        }
+        if let Rows::Large(rows) = self {
+            put(rows, at, row);
+        }
+    }
+
+    fn truncate(&mut self, length: usize) {
+        match self {
+            Rows::Small(rows) => rows.truncate(length),
+            Rows::Large(rows) => rows.truncate(length),
+        }
+    }
+
+    fn shrink(&mut self) {
+        match self {
+            Rows::Small(rows) => for_slack(rows),
+            Rows::Large(rows) => for_slack(rows),
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Rows::Small(rows) => rows.capacity() * size_of::<(u16, u16)>(),
+            Rows::Large(rows) => rows.capacity() * size_of::<(u32, u32)>(),
+        }
+    }
+}
+
+fn put<T>(rows: &mut Vec<T>, at: u32, row: T) {
+    match rows.get_mut(at as usize) {
+        Some(place) => *place = row,
+        None => rows.push(row),
+    }
 }
 
 /// What a consumer remembers about the series of a table.
@@ -67,14 +153,27 @@ pub trait Memo: Any + Send {
 
 /// The hash of a label set that is the same for equal sets of all tables of this process.
 pub(crate) fn hash_labels<'l>(labels: impl Iterator<Item = (&'l str, &'l str)>) -> u64 {
-    let mut hasher = GlobalState::default().build_hasher();
-    for (name, value) in labels {
-        hasher.write(name.as_bytes());
-        hasher.write_u8(0xff);
-        hasher.write(value.as_bytes());
-        hasher.write_u8(0xff);
+    let mut group = GlobalState::default().build_hasher();
+    let mut name = None;
+    for label in labels {
+        match label {
+            (METRIC_NAME, metric) => name = Some(metric),
+            label => hash_into(label, &mut group),
+        }
     }
-    hasher.finish()
+    combine(group.finish(), name)
+}
+
+fn hash_into((name, value): (&str, &str), hasher: &mut impl Hasher) {
+    hasher.write(name.as_bytes());
+    hasher.write_u8(0xff);
+    hasher.write(value.as_bytes());
+    hasher.write_u8(0xff);
+}
+
+/// The hash of a series from that of its group and its metric name.
+fn combine(group: u64, name: Option<&str>) -> u64 {
+    group.rotate_left(23) ^ name.map_or(0, hash_text)
 }
 
 fn hash_text(text: &str) -> u64 {
@@ -103,7 +202,7 @@ impl SeriesTable {
 
     /// Whether there is a series of this number.
     pub fn contains(&self, id: SeriesId) -> bool {
-        self.rows.get(id.0 as usize).is_some_and(|row| row.length > 0)
+        (id.0 as usize) < self.rows.len() && self.rows.get(id.0).0 != NONE
     }
 
     /// One more than the largest number of a series.
@@ -113,14 +212,25 @@ impl SeriesTable {
 
     /// The hash of a series' labels: equal for equal labels in all tables of this process, not beyond.
     pub fn hash(&self, id: SeriesId) -> u64 {
-        self.rows[id.0 as usize].hash
+        let (group, name) = self.rows.get(id.0);
+        let name = (name != NONE).then(|| self.pair(PairId(name)).1);
+        combine(self.groups[group as usize].hash, name)
     }
 
     /// The pairs of a series in order of name.
+    #[inline]
     pub fn pairs(&self, id: SeriesId) -> Pairs<'_> {
-        let row = self.rows[id.0 as usize];
-        let start = row.start as usize;
-        Pairs { rest: &self.refs[start..start + row.length as usize] }
+        let (group, name) = self.rows.get(id.0);
+        let refs = self.refs_of(group);
+        let (before, after) = refs.split_at(self.groups[group as usize].split as usize);
+        Pairs { rest: before, name, after }
+    }
+
+    #[inline]
+    fn refs_of(&self, group: u32) -> &[u8] {
+        let at = group as usize;
+        let end = self.groups.get(at + 1).map_or(self.refs.len(), |next| next.start as usize);
+        &self.refs[self.groups[at].start as usize..end]
     }
 
     /// Name and value of a pair.
@@ -146,7 +256,10 @@ impl SeriesTable {
 
     /// The metric name of a series, or `""`.
     pub fn metric_name(&self, id: SeriesId) -> &str {
-        self.labels(id).find(|(name, _)| *name == METRIC_NAME).map_or("", |(_, value)| value)
+        match self.rows.get(id.0).1 {
+            NONE => "",
+            name => self.pair(PairId(name)).1,
+        }
     }
 
     /// The series with these labels, which have [`hash_labels`] `hash`.
@@ -163,7 +276,7 @@ impl SeriesTable {
                 self.labels(SeriesId(at)).all(|known| wanted.next().is_some_and(|wanted| wanted == known));
             known && wanted.next().is_none()
         };
-        index.rows.find(hash, |&at| self.rows[at as usize].hash == hash && is_row(at)).map(|&at| SeriesId(at))
+        index.rows.find(hash, |&at| self.hash(SeriesId(at)) == hash && is_row(at)).map(|&at| SeriesId(at))
     }
 
     /// Adds a series that is not there yet. `labels` are in order of name, without repeated names and empty values,
@@ -174,27 +287,12 @@ impl SeriesTable {
         labels: impl Iterator<Item = (&'l str, &'l str)>,
     ) -> SeriesId {
         self.build_index();
-        let start = self.refs.len();
-        for (name, value) in labels {
-            let pair = self.intern_pair(name, value);
-            put_varint(pair, &mut self.refs);
-        }
-        let length = self.refs.len() - start;
-        let row = Row { start: start as u32, length: length as u32, hash };
-        let at = match self.free.pop() {
-            Some(at) => {
-                self.rows[at as usize] = row;
-                at
-            }
-            None => {
-                self.rows.push(row);
-                (self.rows.len() - 1) as u32
-            }
-        };
-        let rows = &self.rows;
-        if let Some(index) = &mut self.index {
-            index.rows.insert_unique(hash, at, |&at| rows[at as usize].hash);
-        }
+        let row = self.intern_row(labels);
+        let at = self.free.pop().unwrap_or(self.rows.len() as u32);
+        self.rows.set(at, row);
+        let Some(mut index) = self.index.take() else { return SeriesId(at) };
+        index.rows.insert_unique(hash, at, |&at| self.hash(SeriesId(at)));
+        self.index = Some(index);
         SeriesId(at)
     }
 
@@ -209,57 +307,60 @@ impl SeriesTable {
 
     /// Removes a series.
     pub(crate) fn remove(&mut self, id: SeriesId) {
-        let row = &mut self.rows[id.0 as usize];
-        let hash = row.hash;
-        row.length = 0;
-        self.free.push(id.0);
-        self.removed += 1;
+        let hash = self.hash(id);
         if let Some(index) = &mut self.index
             && let Ok(found) = index.rows.find_entry(hash, |&at| at == id.0)
         {
             found.remove();
         }
+        self.rows.set(id.0, (NONE, NONE));
+        self.free.push(id.0);
+        self.removed += 1;
     }
 
-    /// Gives up what only adding series needs, and the texts of removed series once they are many.
+    /// Gives up what only adding series needs, once none was added for a while, and the texts of removed series once
+    /// they are many.
     pub(crate) fn settle(&mut self) {
-        self.index = None;
+        self.idle = self.idle.saturating_add(1);
+        if self.idle > KEEP_INDEX {
+            self.index = None;
+        }
         if self.removed > 64 + self.len() / 2 {
             self.compact();
         }
+        if self.index.is_some() {
+            return;
+        }
         self.texts.shrink();
+        self.rows.shrink();
         for_slack(&mut self.refs);
-        for_slack(&mut self.rows);
+        for_slack(&mut self.groups);
         for_slack(&mut self.pairs);
+        for_slack(&mut self.free);
     }
 
     fn compact(&mut self) {
-        let mut fresh = SeriesTable {
-            rows: vec![Row { start: 0, length: 0, hash: 0 }; self.rows.len()],
-            ..Self::default()
-        };
+        let mut fresh = SeriesTable::default();
         fresh.build_index();
-        for at in 0..self.rows.len() {
-            let row = self.rows[at];
-            if row.length == 0 {
-                continue;
-            }
-            let start = fresh.refs.len() as u32;
-            for (name, value) in self.labels(SeriesId(at as u32)) {
-                let pair = fresh.intern_pair(name, value);
-                put_varint(pair, &mut fresh.refs);
-            }
-            fresh.rows[at] = Row { start, length: fresh.refs.len() as u32 - start, hash: row.hash };
+        for at in 0..self.rows.len() as u32 {
+            let row = match self.contains(SeriesId(at)) {
+                true => fresh.intern_row(self.labels(SeriesId(at))),
+                false => (NONE, NONE),
+            };
+            fresh.rows.set(at, row);
         }
-        let used = self.rows.iter().rposition(|row| row.length > 0).map_or(0, |last| last + 1);
+        let used =
+            (0..self.rows.len()).rfind(|at| fresh.rows.get(*at as u32).0 != NONE).map_or(0, |last| last + 1);
         fresh.rows.truncate(used);
-        self.rows = fresh.rows;
         self.free.retain(|at| (*at as usize) < used);
-        (self.texts, self.pairs, self.refs) = (fresh.texts, fresh.pairs, fresh.refs);
+        (self.texts, self.pairs, self.groups) = (fresh.texts, fresh.pairs, fresh.groups);
+        (self.refs, self.rows) = (fresh.refs, fresh.rows);
+        self.index = None;
         self.removed = 0;
     }
 
     fn build_index(&mut self) {
+        self.idle = 0;
         if self.index.is_some() {
             return;
         }
@@ -272,12 +373,52 @@ impl SeriesTable {
             let hash = |&at: &u32| hash_pair(self.pairs[at as usize]);
             index.pairs.insert_unique(hash(&pair), pair, hash);
         }
-        for (at, row) in self.rows.iter().enumerate() {
-            if row.length > 0 {
-                index.rows.insert_unique(row.hash, at as u32, |&at| self.rows[at as usize].hash);
-            }
+        for group in 0..self.groups.len() as u32 {
+            let hash = |&at: &u32| self.groups[at as usize].hash;
+            index.groups.insert_unique(hash(&group), group, hash);
+        }
+        for row in (0..self.rows.len() as u32).filter(|at| self.contains(SeriesId(*at))) {
+            let hash = |&at: &u32| self.hash(SeriesId(at));
+            index.rows.insert_unique(hash(&row), row, hash);
         }
         self.index = Some(index);
+    }
+
+    /// Group and name of a series with these labels.
+    fn intern_row<'l>(&mut self, labels: impl Iterator<Item = (&'l str, &'l str)>) -> (u32, u32) {
+        let start = self.refs.len();
+        let mut hasher = GlobalState::default().build_hasher();
+        let (mut metric, mut split) = (NONE, 0);
+        for (name, value) in labels {
+            let pair = self.intern_pair(name, value);
+            if name == METRIC_NAME {
+                metric = pair;
+                continue;
+            }
+            hash_into((name, value), &mut hasher);
+            put_varint(pair, &mut self.refs);
+            if name < METRIC_NAME {
+                split = self.refs.len() - start;
+            }
+        }
+        let hash = hasher.finish();
+        let (groups, refs) = (&self.groups, &self.refs);
+        let index = self.index.get_or_insert_default();
+        let same = |&at: &u32| {
+            let group = groups[at as usize];
+            let end = groups.get(at as usize + 1).map_or(start, |next| next.start as usize);
+            group.hash == hash && refs[group.start as usize..end] == refs[start..]
+        };
+        if let Some(&known) = index.groups.find(hash, same) {
+            self.refs.truncate(start);
+            return (known, metric);
+        }
+        let group = Group { hash, start: start as u32, split: split as u32 };
+        let at = groups.len() as u32;
+        self.groups.push(group);
+        let groups = &self.groups;
+        index.groups.insert_unique(hash, at, |&at| groups[at as usize].hash);
+        (at, metric)
     }
 
     fn intern_pair(&mut self, name: &str, value: &str) -> u32 {
@@ -331,7 +472,8 @@ impl SeriesTable {
         self.texts.bytes.capacity()
             + self.texts.ends.capacity() * size_of::<u32>()
             + self.pairs.capacity() * size_of::<(u32, u32)>()
-            + self.rows.capacity() * size_of::<Row>()
+            + self.groups.capacity() * size_of::<Group>()
+            + self.rows.heap_bytes()
             + self.refs.capacity()
             + self.free.capacity() * size_of::<u32>()
             + index
@@ -366,6 +508,9 @@ impl Texts {
     }
 }
 
+/// So many calls of [`SeriesTable::settle`] does the index live without being needed.
+const KEEP_INDEX: u8 = 4;
+
 /// Gives back what a vector has reserved beyond an eighth.
 pub(crate) fn for_slack<T>(vector: &mut Vec<T>) {
     if vector.capacity() > vector.len() + vector.len() / 8 {
@@ -385,6 +530,9 @@ fn put_varint(mut number: u32, into: &mut Vec<u8>) {
 #[derive(Debug, Clone)]
 pub struct Pairs<'t> {
     rest: &'t [u8],
+    /// The metric name's, before `after`; [`NONE`] when there is none or it has come.
+    name: u32,
+    after: &'t [u8],
 }
 
 impl Iterator for Pairs<'_> {
@@ -392,6 +540,12 @@ impl Iterator for Pairs<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<PairId> {
+        if self.rest.is_empty() {
+            if self.name != NONE {
+                return Some(PairId(std::mem::replace(&mut self.name, NONE)));
+            }
+            self.rest = std::mem::take(&mut self.after);
+        }
         let (&first, rest) = self.rest.split_first()?;
         self.rest = rest;
         if first < 0x80 {
@@ -436,10 +590,12 @@ mod tests {
             let mut table = SeriesTable::new();
             let mut model: HashMap<u8, SeriesId> = HashMap::new();
             let labels = |n: u8| {
+                // Some have a name before that of the metric, some have no metric name.
                 Labels::from_pairs([
-                    ("__name__", "m".to_owned()),
-                    ("n", n.to_string()),
-                    ("third", (n % 3).to_string()),
+                    ("__name__", if n % 7 == 0 { String::new() } else { format!("m{}", n % 5) }),
+                    ("A", if n % 2 == 0 { String::new() } else { "a".to_owned() }),
+                    ("n", (n / 5).to_string()),
+                    ("five", (n % 5).to_string()),
                 ])
             };
             for (n, remove, settle) in steps {
@@ -482,7 +638,19 @@ mod tests {
             ids.into_iter().for_each(|id| table.remove(id));
             table.settle();
         }
+        (0..10).for_each(|_| table.settle());
         assert!(table.heap_bytes() < 20_000, "{}", table.heap_bytes());
+    }
+
+    #[test]
+    fn a_table_may_outgrow_small_numbers() {
+        let mut table = SeriesTable::new();
+        let labels = |n: u32| Labels::from_pairs([("__name__", format!("m{}", n % 3)), ("n", n.to_string())]);
+        let ids: Vec<SeriesId> = (0..70_000).map(|n| table.intern(&labels(n))).collect();
+        for n in [0, 1, 65_534, 65_535, 65_536, 69_999] {
+            assert_eq!(table.to_labels(ids[n as usize]), labels(n));
+            assert_eq!(table.intern(&labels(n)), ids[n as usize]);
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Metrics and object state of very large Kubernetes clusters at a small fixed load on the API server.
@@ -54,7 +55,13 @@ pub(crate) struct RunArgs {
     pub(crate) web: WebArgs,
 
     /// Where samples wait on disk for receivers that are slow or away; made if it is missing. Empty keeps them in memory.
-    #[arg(long, alias = "storage.agent.path", default_value = "outrigger-data", value_name = "DIRECTORY")]
+    #[arg(
+        long,
+        alias = "storage.agent.path",
+        default_value = "outrigger-data",
+        value_name = "DIRECTORY",
+        value_parser = OsStringValueParser::new().map(PathBuf::from),
+    )]
     pub(crate) data_dir: PathBuf,
 
     /// How long a shutdown may take to deliver the samples that wait for their receivers, in seconds.
