@@ -3,10 +3,10 @@
 //! It takes versions 1.0 and 2.0 by their `Content-Type`, and snappy and zstd by their `Content-Encoding`.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -57,6 +57,10 @@ pub enum Answer {
     RetryAfter(Duration),
     /// No answer at all.
     Hang,
+    /// Takes the samples, and says so this much later.
+    Slow(Duration),
+    /// As if nobody was there: connections are closed without an answer.
+    Away,
 }
 
 /// What arrived.
@@ -76,6 +80,23 @@ struct Received {
 struct Shared {
     answer: Mutex<Answer>,
     received: Mutex<Received>,
+    connections: AtomicUsize,
+}
+
+/// A connection that is open.
+struct Connection<'a>(&'a AtomicUsize);
+
+impl<'a> Connection<'a> {
+    fn count(connections: &'a AtomicUsize) -> Self {
+        connections.fetch_add(1, Ordering::SeqCst);
+        Self(connections)
+    }
+}
+
+impl Drop for Connection<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// A running receiver; dropping it stops it.
@@ -137,6 +158,11 @@ impl Receiver {
         self.shared.received.lock().requests
     }
 
+    /// Open connections. Once there are none, nothing more arrives from a sender that is dead.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::SeqCst)
+    }
+
     /// Bodies that were not a remote-write message.
     pub fn malformed(&self) -> u64 {
         self.shared.received.lock().malformed
@@ -173,9 +199,13 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         };
         let shared = shared.clone();
         tokio::spawn(async move {
+            let _connection = Connection::count(&shared.connections);
+            if *shared.answer.lock() == Answer::Away {
+                return;
+            }
             let service = hyper::service::service_fn(|request| {
                 let shared = shared.clone();
-                async move { Ok::<_, Infallible>(receive(&shared, request).await) }
+                async move { receive(&shared, request).await }
             });
             let _ = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
@@ -184,19 +214,32 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn receive(shared: &Shared, request: Request<Incoming>) -> Response<Full<Bytes>> {
+/// The answer; an error closes the connection.
+async fn receive(shared: &Shared, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
     shared.received.lock().requests += 1;
     let answer = *shared.answer.lock();
-    match answer {
-        Answer::Accept => {}
-        Answer::Refuse(status) => return plain(status, "told to refuse"),
+    let after = match answer {
+        Answer::Accept => Duration::ZERO,
+        Answer::Refuse(status) => return Ok(plain(status, "told to refuse")),
         Answer::RetryAfter(after) => {
             let mut response = plain(StatusCode::TOO_MANY_REQUESTS, "told to refuse");
             response.headers_mut().insert(RETRY_AFTER, after.as_secs().into());
-            return response;
+            return Ok(response);
         }
-        Answer::Hang => std::future::pending().await,
-    }
+        Answer::Hang => {
+            // Read to its end, or the end of the connection would not be noticed.
+            let _ = Limited::new(request.into_body(), MAX_BODY_BYTES).collect().await;
+            return std::future::pending().await;
+        }
+        Answer::Slow(after) => after,
+        Answer::Away => return Err(io::ErrorKind::ConnectionAborted.into()),
+    };
+    let response = take(shared, request).await;
+    tokio::time::sleep(after).await;
+    Ok(response)
+}
+
+async fn take(shared: &Shared, request: Request<Incoming>) -> Response<Full<Bytes>> {
     match read(request).await {
         Ok((is_version_2, write_request)) => {
             let mut response = plain(StatusCode::NO_CONTENT, "");
@@ -224,16 +267,24 @@ async fn read(request: Request<Incoming>) -> Result<(bool, WriteRequest), &'stat
     };
     let body = Limited::new(body, MAX_BODY_BYTES);
     let body = body.collect().await.map_err(|_| "the body is too long or broke off")?.to_bytes();
-    let raw = decompress(header(CONTENT_ENCODING), &body)?;
-    let request = if is_version_2 {
-        remote_write::v2::decode(&raw).map_err(|_| "the body is not an io.prometheus.write.v2.Request")?
-    } else {
-        remote_write::decode(&raw).map_err(|_| "the body is not a WriteRequest")?
-    };
+    let request = decode(is_version_2, header(CONTENT_ENCODING), &body)?;
     if request.series.iter().any(|series| series.check_labels().is_err()) {
         return Err("the labels of a series are not sorted, unique and complete");
     }
     Ok((is_version_2, request))
+}
+
+/// A request from its compressed body; `encoding` is `snappy` or `zstd`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn decode(is_version_2: bool, encoding: &str, body: &[u8]) -> Result<WriteRequest, &'static str> {
+    let raw = decompress(encoding, body)?;
+    if is_version_2 {
+        remote_write::v2::decode(&raw).map_err(|_| "the body is not an io.prometheus.write.v2.Request")
+    } else {
+        remote_write::decode(&raw).map_err(|_| "the body is not a WriteRequest")
+    }
 }
 
 fn decompress(encoding: &str, body: &[u8]) -> Result<Vec<u8>, &'static str> {

@@ -29,6 +29,7 @@ pub(crate) struct Disk {
     /// The last attempt to write failed.
     failing: AtomicBool,
     failures: AtomicU64,
+    samples_written: AtomicU64,
 }
 
 impl Disk {
@@ -42,6 +43,7 @@ impl Disk {
             wake: Notify::new(),
             failing: AtomicBool::new(false),
             failures: AtomicU64::new(0),
+            samples_written: AtomicU64::new(0),
         };
         Ok((disk, recovery.records))
     }
@@ -62,7 +64,10 @@ impl Disk {
         let appended = tokio::task::spawn_blocking(move || queue.append(meta, &body)).await;
         let appended = appended.expect("writing does not panic");
         self.failing.store(appended.is_err(), Ordering::Relaxed);
-        self.failures.fetch_add(u64::from(appended.is_err()), Ordering::Relaxed);
+        match appended {
+            Ok(_) => self.samples_written.fetch_add(u64::from(meta.samples), Ordering::Relaxed),
+            Err(_) => self.failures.fetch_add(1, Ordering::Relaxed),
+        };
         appended
     }
 
@@ -107,6 +112,11 @@ impl Disk {
     /// Whether the last attempt to write failed.
     pub(crate) fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Relaxed)
+    }
+
+    /// Samples that were written since the start.
+    pub(crate) fn samples_written(&self) -> u64 {
+        self.samples_written.load(Ordering::Relaxed)
     }
 
     /// Failed writes, acknowledgements and syncs.

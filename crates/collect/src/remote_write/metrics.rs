@@ -242,7 +242,7 @@ pub(crate) fn expose(endpoints: &BTreeMap<String, Arc<Endpoint>>, exposition: &m
 
 type ReadDisk = fn(&Disk) -> f64;
 
-const OF_DISKS: [(&str, &str, MetricKind, ReadDisk); 5] = [
+const OF_DISKS: [(&str, &str, MetricKind, ReadDisk); 6] = [
     (
         "outrigger_remote_write_disk_bytes",
         "What the disk queue takes on the disk.",
@@ -254,6 +254,12 @@ const OF_DISKS: [(&str, &str, MetricKind, ReadDisk); 5] = [
         "Batches in the disk queue that are not delivered.",
         MetricKind::Gauge,
         |disk| disk.statistics().records as f64,
+    ),
+    (
+        "outrigger_remote_write_disk_samples_written_total",
+        "Samples written to the disk queue: from then on they outlive the process.",
+        MetricKind::Counter,
+        |disk| disk.samples_written() as f64,
     ),
     (
         "outrigger_remote_write_disk_corrupt_records_total",

@@ -32,6 +32,10 @@ const BATCH_OVERHEAD_BYTES: u64 = 128;
 /// Of the memory for an endpoint, the part that batches which are on disk, too, may take.
 const KEPT_PART: u64 = 4;
 
+/// What they take at most: the system's page cache serves those that were written a moment ago, and a receiver that is away
+/// makes the process no larger.
+const MAX_KEPT_BYTES: u64 = 16 << 20;
+
 /// A complete request.
 #[derive(Debug, Clone)]
 pub(crate) struct Batch {
@@ -449,7 +453,7 @@ impl Queue {
             if batch.sequence == ticket.sequence && batch.record.is_none() && same {
                 batch.record = Some(record);
                 settled = false;
-                let keep = self.limits.read().bytes / KEPT_PART;
+                let keep = (self.limits.read().bytes / KEPT_PART).min(MAX_KEPT_BYTES);
                 if self.bytes() > keep && at > usize::from(in_flight) {
                     self.release(batch);
                 }

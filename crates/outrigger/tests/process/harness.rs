@@ -31,7 +31,11 @@ pub(crate) struct Outrigger {
 impl Outrigger {
     /// Starts `outrigger run` on a configuration.
     pub(crate) async fn run(config: &str) -> Self {
-        let directory = tempfile::tempdir().expect("a temporary directory");
+        Self::run_in(tempfile::tempdir().expect("a temporary directory"), config).await
+    }
+
+    /// Starts `outrigger run` on a configuration in a directory where it may have run before.
+    pub(crate) async fn run_in(directory: TempDir, config: &str) -> Self {
         let path = directory.path().join("prometheus.yml");
         std::fs::write(&path, config).expect("a file in it");
         let (config, data) = (path.to_string_lossy(), directory.path().join("data"));
@@ -136,6 +140,12 @@ impl Outrigger {
     pub(crate) async fn stop(mut self) -> ExitStatus {
         self.signal("TERM");
         tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("ends in time").expect("its status")
+    }
+
+    /// Ends the process with SIGKILL and waits until it is gone.
+    pub(crate) async fn kill(mut self) -> TempDir {
+        self.child.kill().await.expect("it was running");
+        self.directory
     }
 
     /// The last log lines.

@@ -4,5 +4,6 @@
 mod check_config;
 mod faults;
 mod harness;
+mod kill;
 mod page;
 mod run;
