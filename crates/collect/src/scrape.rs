@@ -17,7 +17,7 @@ pub(crate) mod metadata;
 mod metrics;
 mod pending_stale;
 mod relabel_sample;
-mod report;
+pub(crate) mod report;
 mod schedule;
 mod series_limit;
 mod status;

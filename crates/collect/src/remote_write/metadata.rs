@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use crate::batch::MetricMetadata;
 use crate::scrape::metadata::REPEAT_MILLIS;
+use crate::scrape::report::is_of_report;
 
 /// Families that were not heard of for this long are forgotten: three repetitions were missed.
 const FORGET_MILLIS: i64 = 3 * REPEAT_MILLIS;
@@ -35,7 +36,7 @@ impl MetadataStore {
         }
         let mut known = self.families.lock();
         let mut left_out = 0;
-        for family in families {
+        for family in families.iter().filter(|family| !is_of_report(family)) {
             if let Some(entry) = known.get_mut(&family.family) {
                 *entry = Entry { family: Arc::clone(family), heard: now };
             } else if known.len() < MAX_FAMILIES {
@@ -62,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_word_counts_and_what_is_no_longer_heard_of_is_forgotten() {
+    fn the_last_word_of_targets_counts_and_what_is_no_longer_heard_of_is_forgotten() {
         let family = |name: &str, help: &str| {
             Arc::new(MetricMetadata {
                 metric_type: MetricType::Counter,
@@ -74,7 +75,8 @@ mod tests {
         let store = MetadataStore::default();
         let at = Timestamp::from_millis;
         store.update(&[family("a", "one"), family("b", "b")], at(0));
-        store.update(&[family("a", "two")], at(REPEAT_MILLIS));
+        let report = crate::scrape::report::ReportKind::Up.metadata();
+        store.update(&[report, family("a", "two")], at(REPEAT_MILLIS));
         let mut helps: Vec<_> =
             store.snapshot(at(REPEAT_MILLIS)).iter().map(|family| family.help.to_string()).collect();
         helps.sort();

@@ -265,23 +265,16 @@ impl<'a> Pass<'a> {
         let Reading::Entries(reader) = &mut self.reading else { return piece.len() };
         let (run, metadata) = (&mut self.run, &mut *self.metadata);
         let read = reader.read(piece, last, |entry| {
+            let added = run.counts.series_added;
             let taken = match entry {
                 Entry::Series(series) => run.take(series, None),
                 Entry::Histogram(native) => run.take(native.series, Some(native.histogram)),
-                Entry::Type { name, metric_type } => {
-                    metadata.see_type(&name, metric_type);
-                    Ok(())
+                entry => {
+                    metadata.see_entry(&entry);
+                    return ControlFlow::Continue(());
                 }
-                Entry::Help { name, text } => {
-                    metadata.see_help(&name, &text);
-                    Ok(())
-                }
-                Entry::Unit { name, unit } => {
-                    metadata.see_unit(&name, &unit);
-                    Ok(())
-                }
-                Entry::Comment(_) => Ok(()),
             };
+            metadata.see_sample(run.counts.series_added != added);
             match taken {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(error) => ControlFlow::Break(error),
@@ -335,9 +328,9 @@ impl<'a> Pass<'a> {
         let (read, result) = match format {
             Format::OpenMetrics => {
                 let parser = openmetrics::Parser::resume(lines, metric_type, last);
-                self.read_lines(parser, lines.len(), last)
+                self.read_lines(format, parser, lines.len(), last)
             }
-            _ => self.read_lines(Parser::resume(lines, metric_type), lines.len(), last),
+            _ => self.read_lines(format, Parser::resume(lines, metric_type), lines.len(), last),
         };
         if let Err(mut error) = result {
             if let IngestError::Parse(ReadError::Line(error)) = &mut error {
@@ -352,6 +345,7 @@ impl<'a> Pass<'a> {
 
     fn read_lines<'b>(
         &mut self,
+        format: Format,
         mut parser: impl LineParser<'b>,
         length: usize,
         last: bool,
@@ -373,7 +367,7 @@ impl<'a> Pass<'a> {
                 }
                 Some(Ok(entry)) => {
                     let line = parser.consumed_since(start);
-                    if let Err(error) = self.entry(entry, line) {
+                    if let Err(error) = self.entry(format, entry, line) {
                         return (length, Err(error));
                     }
                 }
@@ -414,18 +408,18 @@ impl<'a> Pass<'a> {
         let length = line.length as usize;
         let leads = line.leads();
         match leads {
-            Leads::Type(_) | Leads::Comment if self.metadata.is_due() => return Ok(false),
-            Leads::Type(metric_type) => {
+            Leads::Type(_) | Leads::Comment => {
+                if self.metadata.reads_known(self.run.counts.scraped) {
+                    return Ok(false);
+                }
+                let text = parser.upcoming(length).unwrap_or_default();
                 if !parser.pass_known_line(length) {
                     return Ok(false);
                 }
-                parser.set_metric_type(metric_type);
-                self.metric_type = metric_type;
-                self.run.cache.layout.take_expected(skip);
-            }
-            Leads::Comment => {
-                if !parser.pass_known_line(length) {
-                    return Ok(false);
+                self.metadata.step_over(text);
+                if let Leads::Type(metric_type) = leads {
+                    parser.set_metric_type(metric_type);
+                    self.metric_type = metric_type;
                 }
                 self.run.cache.layout.take_expected(skip);
             }
@@ -438,25 +432,24 @@ impl<'a> Pass<'a> {
         Ok(true)
     }
 
-    fn entry(&mut self, entry: Entry<'_>, line: &[u8]) -> Result<(), IngestError> {
+    fn entry(&mut self, format: Format, entry: Entry<'_>, line: &[u8]) -> Result<(), IngestError> {
+        let added = self.run.counts.series_added;
         let leads = match entry {
-            Entry::Series(series) => return self.run.take(series, None),
+            Entry::Series(series) => {
+                self.run.take(series, None)?;
+                if self.run.counts.series_added != added {
+                    self.metadata.want(format);
+                }
+                return Ok(());
+            }
             Entry::Histogram(native) => return self.run.take(native.series, Some(native.histogram)),
-            Entry::Type { name, metric_type } => {
+            Entry::Type { metric_type, .. } => {
                 self.metric_type = metric_type;
-                self.metadata.see_type(&name, metric_type);
                 Leads::Type(metric_type)
             }
-            Entry::Help { name, text } => {
-                self.metadata.see_help(&name, &text);
-                Leads::Comment
-            }
-            Entry::Unit { name, unit } => {
-                self.metadata.see_unit(&name, &unit);
-                Leads::Comment
-            }
-            Entry::Comment(_) => Leads::Comment,
+            Entry::Help { .. } | Entry::Unit { .. } | Entry::Comment(_) => Leads::Comment,
         };
+        let mut read = self.metadata.reads_known(self.run.counts.scraped);
         let hash = hash_line(line);
         let layout = &mut self.run.cache.layout;
         let expected = layout.expected(0).is_some_and(|expected| expected.is(hash, line.len()));
@@ -464,7 +457,14 @@ impl<'a> Pass<'a> {
             layout.take_expected(0);
         } else if layout.find(hash, line.len()).is_none() {
             layout.insert(hash, line.len(), leads);
-            self.metadata.see_change();
+            if !matches!(entry, Entry::Comment(_)) {
+                self.metadata.see_change(format);
+                read = true;
+            }
+        }
+        match read {
+            true => self.metadata.see(&entry),
+            false => self.metadata.step_over(line),
         }
         Ok(())
     }

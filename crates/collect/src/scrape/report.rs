@@ -1,5 +1,11 @@
 //! The series that a scrape writes about itself.
 
+use std::sync::{Arc, LazyLock};
+
+use outrigger_wire::exposition::MetricType;
+
+use crate::batch::MetricMetadata;
+
 /// One of the report series (Prometheus `scrape.reportSample`; those of series limits are vmagent's).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
@@ -37,6 +43,65 @@ impl ReportKind {
             ReportKind::SeriesLimitSamplesDropped => "scrape_series_limit_samples_dropped",
         }
     }
+}
+
+/// What is said about the series (Prometheus `scrape.reportSample`), by kind.
+static METADATA: LazyLock<[Arc<MetricMetadata>; REPORT_COUNT]> = LazyLock::new(|| {
+    use ReportKind::*;
+    let series = [
+        (
+            Up,
+            "Health of the scrape target. 1 means the target is healthy, 0 if the scrape failed.",
+            "targets",
+        ),
+        (DurationSeconds, "Duration of the last scrape in seconds.", "seconds"),
+        (SamplesScraped, "Number of samples last scraped.", "samples"),
+        (
+            SamplesPostMetricRelabeling,
+            "Number of samples remaining after metric relabeling was applied.",
+            "samples",
+        ),
+        (SeriesAdded, "Number of series in the last scrape.", "series"),
+        (TimeoutSeconds, "The configured scrape timeout for a target.", "seconds"),
+        (
+            SampleLimit,
+            "The configured sample limit for a target. Returns zero if there is no limit configured.",
+            "samples",
+        ),
+        (
+            BodySizeBytes,
+            "The uncompressed size of the last scrape response, if successful. Scrapes failing because \
+             body_size_limit is exceeded report -1, other scrape failures report 0.",
+            "bytes",
+        ),
+        (SeriesLimit, "The configured series limit for a target.", "series"),
+        (SeriesCurrent, "Number of series that count towards the series limit.", "series"),
+        (
+            SeriesLimitSamplesDropped,
+            "Number of samples that a series limit left out of the last scrape.",
+            "samples",
+        ),
+    ];
+    series.map(|(kind, help, unit)| {
+        Arc::new(MetricMetadata {
+            metric_type: MetricType::Gauge,
+            family: kind.name().into(),
+            help: help.into(),
+            unit: unit.into(),
+        })
+    })
+});
+
+impl ReportKind {
+    /// What is said about the series.
+    pub(crate) fn metadata(self) -> Arc<MetricMetadata> {
+        Arc::clone(&METADATA[self as usize])
+    }
+}
+
+/// Whether it is what a scrape says about its own report, not what a target says. Remote write 1.0 does not carry it.
+pub(crate) fn is_of_report(metadata: &Arc<MetricMetadata>) -> bool {
+    METADATA.iter().any(|known| Arc::ptr_eq(known, metadata))
 }
 
 /// What a scrape says about itself.

@@ -115,7 +115,7 @@ impl Memory {
     /// Corrects what the metrics say about the memory of all targets.
     pub(crate) fn resize(&mut self, shared: &Shared) {
         let size = match self.cache.has_reported() {
-            true => (self.cache.heap_bytes(), self.cache.series_count()),
+            true => (self.cache.heap_bytes() + self.metadata.heap_bytes(), self.cache.series_count()),
             false => (0, 0),
         };
         shared.metrics.resize_cache(self.counted, size);

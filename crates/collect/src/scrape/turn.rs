@@ -169,11 +169,15 @@ impl Attempt<'_> {
             samples_over_series_limit: (config.series_limit > 0 || config.job_series_limit > 0)
                 .then_some(ingested.drops.over_series_limit),
         };
+        let described = memory.metadata.describes_report(self.times.now);
         for (kind, value) in report.values() {
             let sample = Sample { timestamp: self.times.scrape, value };
             let labels = &self.plan.target.labels;
             let first = memory.cache.report(kind, labels, sample, &mut ingested.samples);
             ingested.appeared.extend(first);
+            if described || first.is_some() {
+                ingested.metadata.insert(0, kind.metadata());
+            }
         }
     }
 

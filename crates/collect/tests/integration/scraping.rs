@@ -562,18 +562,98 @@ async fn metadata_is_handed_over_when_it_is_new_changed_or_old() {
     .await;
     world.configure(&[job("job")]);
     world.add("job", &[target(1, script.url())]);
-    let help = |batches: Vec<crate::world::Recorded>| -> Vec<String> {
-        batches.iter().flat_map(|batch| &batch.metadata).map(|family| family.help.to_string()).collect()
-    };
-    assert_eq!(help(world.batches(1).await), ["one"]);
-    world.advance(crate::world::INTERVAL).await;
-    assert_eq!(help(world.batches(1).await), [""; 0]);
-    world.advance(crate::world::INTERVAL).await;
-    assert_eq!(help(world.batches(1).await), [""; 0], "lines that are known were stepped over");
-    world.advance(crate::world::INTERVAL).await;
-    assert_eq!(help(world.batches(1).await), ["two"]);
+    assert_eq!(described(&world.batches(1).await), ["a counter one "]);
+    let expected = [
+        (&[][..], "lines that are known are stepped over"),
+        (&["a counter two "], "a changed line is handed over with its neighbours"),
+        (&["a counter two "], "and then all of them"),
+        (&[], "once"),
+    ];
+    for (expected, why) in expected {
+        world.advance(crate::world::INTERVAL).await;
+        assert_eq!(described(&world.batches(1).await), expected, "{why}");
+    }
     world.advance(Duration::from_secs(600)).await;
-    assert_eq!(help(world.batches(1).await), ["two"]);
+    assert_eq!(described(&world.batches(1).await), ["a counter two "]);
+}
+
+/// What was said about families, that of the report left out.
+fn described(batches: &[crate::world::Recorded]) -> Vec<String> {
+    let all = batches.iter().flat_map(|batch| &batch.metadata);
+    let exposed = all.filter(|known| &*known.family != "up" && !known.family.starts_with("scrape_"));
+    let mut described: Vec<String> = exposed
+        .map(|known| {
+            let metric_type = format!("{:?}", known.metric_type).to_lowercase();
+            format!("{} {metric_type} {} {}", known.family, known.help, known.unit)
+        })
+        .collect();
+    described.sort();
+    described
+}
+
+/// Remote write 2.0 says what a series is in the request that has it: a series that is new needs it at once.
+#[tokio::test(start_paused = true)]
+async fn a_new_series_is_described_in_the_scrape_that_brings_it() {
+    const FIRST: &str = "# HELP a one\n# TYPE a counter\na_total 1\n# HELP b two\n# TYPE b gauge\nb 1\n";
+    const GROWN: &str = "# HELP a one\n# TYPE a counter\na_total 1\n# HELP b two\n# TYPE b gauge\nb 1\nb{c=\"1\"} 1\nb{c=\"2\"} 1\n";
+    const MORE: &str =
+        "# HELP a one\n# TYPE a counter\na_total 1\n# TYPE c gauge\nc 1\n# HELP b two\n# TYPE b gauge\nb 1\n";
+    for converted in [false, true] {
+        let bodies = [FIRST, FIRST, GROWN, GROWN, MORE];
+        let script = Script::bodies(&bodies).await;
+        let world = World::new();
+        let mut config = job("job");
+        config.scrape_interval = Duration::from_secs(5);
+        world.configure(&[config]);
+        let mut target = target(1, script.url());
+        target.interval = Duration::from_secs(5);
+        target.timeout = Duration::from_secs(5);
+        target.histograms.convert_classic = converted;
+        world.add("job", &[target]);
+        let mut found = vec![described(&world.batches(1).await)];
+        for _ in 1..5 {
+            world.advance(Duration::from_secs(5)).await;
+            found.push(described(&world.batches(1).await));
+        }
+        let (a, b) = ("a counter one ", "b gauge two ");
+        let expected: [&[&str]; 5] = [&[a, b], &[], &[b], &[], &["c gauge  "]];
+        assert_eq!(found, expected, "converted {converted}");
+    }
+}
+
+/// A failed scrape remembers series, but says nothing about them.
+#[tokio::test(start_paused = true)]
+async fn what_a_failed_scrape_brought_is_described_by_the_next() {
+    let good = "# TYPE a gauge\na 1\n# TYPE b gauge\nb 1\n";
+    let script =
+        Script::bodies(&["# TYPE a gauge\na 1\n", "# TYPE a gauge\na 1\n# TYPE b gauge\nb 1\n{{\n", good])
+            .await;
+    let world = World::new();
+    world.configure(&[job("job")]);
+    world.add("job", &[target(1, script.url())]);
+    assert_eq!(described(&world.batches(1).await), ["a gauge  "]);
+    for expected in [&[][..], &["a gauge  ", "b gauge  "]] {
+        world.advance(crate::world::INTERVAL).await;
+        assert_eq!(described(&world.batches(1).await), expected);
+    }
+}
+
+/// Prometheus describes the scrape's own report to remote write 2.0, also that of a target that never answered.
+#[tokio::test(start_paused = true)]
+async fn the_report_is_described_at_first_and_now_and_then() {
+    let script = Script::new(vec![answer(|| status(500))]).await;
+    let world = World::new();
+    world.configure(&[job("job")]);
+    world.add("job", &[target(1, script.url())]);
+    let mut found = vec![world.batches(1).await.remove(0).metadata];
+    for _ in 0..4 {
+        world.advance(crate::world::INTERVAL).await;
+        found.push(world.batches(1).await.remove(0).metadata);
+    }
+    assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [5, 0, 0, 0, 5]);
+    let up = found[0].iter().find(|known| &*known.family == "up").unwrap();
+    let help = "Health of the scrape target. 1 means the target is healthy, 0 if the scrape failed.";
+    assert_eq!((&*up.help, &*up.unit), (help, "targets"));
 }
 
 #[tokio::test(start_paused = true)]
