@@ -84,18 +84,18 @@ struct Shared {
 }
 
 /// A connection that is open.
-struct Connection<'a>(&'a AtomicUsize);
+struct Connection(Arc<Shared>);
 
-impl<'a> Connection<'a> {
-    fn count(connections: &'a AtomicUsize) -> Self {
-        connections.fetch_add(1, Ordering::SeqCst);
-        Self(connections)
+impl Connection {
+    fn count(shared: Arc<Shared>) -> Self {
+        shared.connections.fetch_add(1, Ordering::SeqCst);
+        Self(shared)
     }
 }
 
-impl Drop for Connection<'_> {
+impl Drop for Connection {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+        self.0.connections.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -143,6 +143,11 @@ impl Receiver {
         format!("http://{}/api/v1/write", self.address)
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> String {
+        self.address.to_string()
+    }
+
     /// Changes how requests are answered from now on.
     pub fn answer(&self, answer: Answer) {
         *self.shared.answer.lock() = answer;
@@ -158,7 +163,8 @@ impl Receiver {
         self.shared.received.lock().requests
     }
 
-    /// Open connections. Once there are none, nothing more arrives from a sender that is dead.
+    /// Connections that were accepted and are open. The system may have more that are not accepted yet; they are accepted in
+    /// the order in which they were made.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
     }
@@ -197,9 +203,9 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let shared = shared.clone();
+        let connection = Connection::count(shared.clone());
         tokio::spawn(async move {
-            let _connection = Connection::count(&shared.connections);
+            let shared = &connection.0;
             if *shared.answer.lock() == Answer::Away {
                 return;
             }

@@ -14,7 +14,7 @@ use outrigger_model::labels::Labels;
 use outrigger_model::sample::Sample;
 use outrigger_sim::receiver::{self, Answer, Receiver};
 use outrigger_storage::queue::{DiskQueue, QueueOptions, Record};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
@@ -51,8 +51,8 @@ impl Targets {
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let served = Arc::clone(&served);
+                served.connections.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(async move {
-                    served.connections.fetch_add(1, Ordering::SeqCst);
                     let _ = serve(&served, stream).await;
                     served.connections.fetch_sub(1, Ordering::SeqCst);
                 });
@@ -168,6 +168,8 @@ impl Course {
         let directory = outrigger.kill().await;
         let at = SystemClock.now().millis();
         // What is still on its way belongs to the dead process.
+        pass_accepting(&self.receiver.address()).await;
+        pass_accepting(&format!("127.0.0.1:{}", self.targets.port)).await;
         let (receiver, served) = (&self.receiver, &self.targets.shared);
         until("all connections are closed", || {
             receiver.connections() == 0 && served.connections.load(Ordering::SeqCst) == 0
@@ -296,6 +298,17 @@ impl Course {
             (time_before, before) = (time, number);
         }
     }
+}
+
+/// Returns once a listener has accepted every connection that was made before.
+async fn pass_accepting(address: &str) {
+    let pass = async {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.shutdown().await?;
+        stream.read(&mut [0]).await
+    };
+    // Whether it is closed or reset: it was accepted.
+    let _ = tokio::time::timeout(PATIENCE, pass).await.expect("connections are accepted");
 }
 
 async fn samples_written(outrigger: &Outrigger) -> u64 {
