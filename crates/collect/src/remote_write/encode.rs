@@ -88,6 +88,24 @@ pub(crate) fn reopen(protocol: Protocol, body: &[u8]) -> Result<WriteRequest, Re
     })
 }
 
+/// Leaves out what the message cannot carry, which is native histograms with custom buckets in version 1.0 (as Prometheus
+/// does: "NHCB not supported by remote write 1"). Returns how many.
+pub(crate) fn leave_out_unsupported(message: Message, request: &mut WriteRequest) -> u64 {
+    if message != Message::V1 {
+        return 0;
+    }
+    let mut left_out = 0;
+    for series in &mut request.series {
+        let before = series.histograms.len();
+        series.histograms.retain(|(_, histogram)| !histogram.has_custom_buckets());
+        left_out += before - series.histograms.len();
+    }
+    request.series.retain(|series| {
+        !(series.samples.is_empty() && series.histograms.is_empty() && series.exemplars.is_empty())
+    });
+    left_out as u64
+}
+
 /// A request with this content, compressed.
 pub(crate) fn close(protocol: Protocol, request: &WriteRequest) -> Result<Bytes, CompressError> {
     let mut message = Vec::new();
@@ -183,7 +201,9 @@ impl<'a> Section<'a> {
     /// What is said about a metric: about the family of its name, or of its name without what the family's type adds
     /// (Prometheus `isSeriesPartOfFamily`).
     fn metadata_of(&self, metric: &str) -> Option<&'a MetricMetadata> {
-        if let Some(family) = self.metadata.get(metric) {
+        if let Some(family) = self.metadata.get(metric)
+            && !is_cut(metric, family.metric_type)
+        {
             return Some(family);
         }
         const SUFFIXES: [(&str, &[MetricType]); 7] = [
@@ -200,6 +220,17 @@ impl<'a> Section<'a> {
             types.contains(&family.metric_type).then_some(*family)
         })
     }
+}
+
+/// Whether the metric of a family of this type is named like a part of another one.
+fn is_cut(metric: &str, metric_type: MetricType) -> bool {
+    let suffixes: &[&str] = match metric_type {
+        MetricType::Histogram => &["_bucket", "_sum", "_count"],
+        MetricType::GaugeHistogram => &["_bucket", "_gsum", "_gcount"],
+        MetricType::Summary => &["_sum", "_count"],
+        _ => &[],
+    };
+    suffixes.iter().any(|suffix| metric.ends_with(suffix))
 }
 
 /// A pair as references into a request.

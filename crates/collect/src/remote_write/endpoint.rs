@@ -26,7 +26,7 @@ use super::settings::Settings;
 use super::shard_planner::{self, Observation, ShardPlanner};
 use super::status::EndpointStatus;
 use super::view::View;
-use crate::batch::{MetricMetadata, ScrapeBatch};
+use crate::batch::{BatchHistogram, MetricMetadata, ScrapeBatch};
 use crate::series::{SeriesId, SeriesTable};
 
 /// An endpoint and its queue. Settings can be replaced while it runs; what waits is then sent with the new ones.
@@ -175,14 +175,22 @@ impl Endpoint {
             section = section.with_metadata(batch.metadata);
         }
         let histograms = if config.send_native_histograms { batch.histograms } else { &[] };
+        let knows_custom_buckets = self.queue.negotiation().protocol().message != Message::V1;
+        let is_carried =
+            move |sample: &BatchHistogram| knows_custom_buckets || !sample.histogram.has_custom_buckets();
+        let unsupported =
+            histograms.iter().filter(|sample| !is_carried(sample) && resolve(sample.series).is_some());
+        let unsupported = unsupported.count() as u64;
+        self.stats.drop_samples(DropReason::Unsupported, unsupported);
         let samples = batch.samples.iter().filter_map(move |sample| {
             Some((resolve(sample.series)?, encode::sample(sample.timestamp, sample.value)))
         });
-        let histograms = histograms.iter().filter_map(move |sample| {
-            Some((resolve(sample.series)?, encode::histogram(sample.timestamp, &sample.histogram)))
-        });
+        let histograms =
+            histograms.iter().filter(move |sample| is_carried(sample)).filter_map(move |sample| {
+                Some((resolve(sample.series)?, encode::histogram(sample.timestamp, &sample.histogram)))
+            });
         let (added, lost) = self.queue.push(&section, spread, samples.chain(histograms), Instant::now());
-        let filtered = (batch.samples.len() + batch.histograms.len()) as u64 - added;
+        let filtered = (batch.samples.len() + batch.histograms.len()) as u64 - added - unsupported;
         self.stats.samples_filtered.fetch_add(filtered, Ordering::Relaxed);
         self.stats.samples_in.fetch_add(added, Ordering::Relaxed);
         self.note_lost(lost, settings);

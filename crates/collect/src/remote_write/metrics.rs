@@ -25,18 +25,21 @@ pub enum DropReason {
     Shutdown,
     /// Damaged on disk.
     Corrupt,
+    /// Native histograms with custom buckets, which remote write 1.0 does not know.
+    Unsupported,
     /// A defect of Outrigger; the log says more.
     Internal,
 }
 
 impl DropReason {
     /// All reasons.
-    pub const ALL: [DropReason; 6] = [
+    pub const ALL: [DropReason; 7] = [
         DropReason::QueueFull,
         DropReason::Rejected,
         DropReason::TooOld,
         DropReason::Shutdown,
         DropReason::Corrupt,
+        DropReason::Unsupported,
         DropReason::Internal,
     ];
 
@@ -48,6 +51,7 @@ impl DropReason {
             DropReason::TooOld => "too_old",
             DropReason::Shutdown => "shutdown",
             DropReason::Corrupt => "corrupt",
+            DropReason::Unsupported => "unsupported",
             DropReason::Internal => "internal",
         }
     }

@@ -289,7 +289,7 @@ impl Queue {
     ) -> (u64, u64) {
         let mut state = set.shards[shard].state.lock();
         let was_empty = state.open.samples == 0;
-        let (mut added, mut lost) = (0, 0);
+        let (mut added, mut total, mut lost) = (0, 0, 0);
         let mut completed = false;
         let mut newest = i64::MIN;
         let mut before = state.open.length();
@@ -304,6 +304,7 @@ impl Queue {
             let open = &mut state.open;
             open.put(section, series, value);
             added += 1;
+            total += 1;
             newest = newest.max(encode::time_of(&value).millis());
             if open.samples as usize >= limits.max_samples_per_send || open.request.len() >= MAX_REQUEST_BYTES
             {
@@ -321,7 +322,7 @@ impl Queue {
         if completed || was_empty {
             set.shards[shard].ready.notify_one();
         }
-        (added, lost)
+        (total, lost)
     }
 
     /// Turns the open batch into a complete one. Returns the samples that are lost because they cannot be compressed
@@ -419,10 +420,10 @@ impl Queue {
         loop {
             let ticket = self.unwritten.lock().front().cloned()?;
             let state = ticket.set.shards[ticket.shard].state.lock();
-            let found = state.complete.range(state.with_sequence(ticket.sequence)..);
-            let found = found
-                .take_while(|batch| batch.sequence == ticket.sequence)
-                .find(|batch| batch.record.is_none());
+            let found = state
+                .complete
+                .iter()
+                .find(|batch| batch.sequence == ticket.sequence && batch.record.is_none());
             if let Some(Batch { body: Some(body), protocol, samples, oldest, newest, .. }) = found {
                 let meta = RecordMeta {
                     generation: ticket.set.generation,
@@ -447,14 +448,10 @@ impl Queue {
         let mut state = ticket.set.shards[ticket.shard].state.lock();
         let in_flight = state.in_flight;
         let mut settled = true;
-        let start = state.with_sequence(ticket.sequence);
-        for (at, batch) in (start..).zip(state.complete.range_mut(start..)) {
-            if batch.sequence != ticket.sequence {
-                break;
-            }
+        for (at, batch) in state.complete.iter_mut().enumerate() {
             // The same bytes: it was not split in the meantime.
             let same = batch.body.as_ref().is_some_and(|of| of.as_ptr() == body.as_ptr());
-            if batch.record.is_none() && same {
+            if batch.sequence == ticket.sequence && batch.record.is_none() && same {
                 batch.record = Some(record);
                 settled = false;
                 let keep = (self.limits.read().bytes / KEPT_PART).min(MAX_KEPT_BYTES);
@@ -680,11 +677,6 @@ impl Shard {
 }
 
 impl ShardState {
-    /// Where the complete batches with this sequence begin: they are in its order, and there may be very many.
-    fn with_sequence(&self, sequence: u64) -> usize {
-        self.complete.partition_point(|batch| batch.sequence < sequence)
-    }
-
     /// Sequence of the first batch that is in memory only and not being sent.
     fn first_unwritten(&self) -> Option<u64> {
         let open = (self.open.samples > 0).then_some(self.open.sequence);
@@ -762,10 +754,15 @@ pub(crate) fn halves(batch: &Batch, body: &[u8]) -> Result<[Batch; 2], RemakeErr
     Ok([part_of(batch, batch.protocol, &first)?, part_of(batch, batch.protocol, &second)?])
 }
 
-/// The body of `batch` in another protocol.
-pub(crate) fn translated(batch: &Batch, body: &[u8], protocol: Protocol) -> Result<Bytes, RemakeError> {
-    let request = encode::reopen(batch.protocol, body)?;
-    Ok(encode::close(protocol, &request)?)
+/// The body of `batch` in another protocol, and how many of its samples that cannot carry.
+pub(crate) fn translated(
+    batch: &Batch,
+    body: &[u8],
+    protocol: Protocol,
+) -> Result<(Bytes, u64), RemakeError> {
+    let mut request = encode::reopen(batch.protocol, body)?;
+    let left_out = encode::leave_out_unsupported(protocol.message, &mut request);
+    Ok((encode::close(protocol, &request)?, left_out))
 }
 
 fn part_of(batch: &Batch, protocol: Protocol, request: &WriteRequest) -> Result<Batch, CompressError> {

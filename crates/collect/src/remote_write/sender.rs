@@ -114,6 +114,8 @@ impl Drop for InFlight<'_> {
 struct Prepared {
     protocol: Protocol,
     body: Bytes,
+    /// Samples that the protocol cannot carry.
+    left_out: u64,
 }
 
 async fn deliver(mut in_flight: InFlight<'_>) {
@@ -156,14 +158,16 @@ async fn deliver(mut in_flight: InFlight<'_>) {
                 }
             }
         }
-        let Some(Prepared { protocol, body: sent }) = &prepared else { return };
+        let Some(Prepared { protocol, body: sent, left_out }) = &prepared else { return };
         let settings = endpoint.settings();
         let outcome = attempt_once(endpoint, &settings, *protocol, sent.clone(), attempt).await;
         match outcome.verdict {
             _ if outcome.again => {}
             Verdict::Delivered => {
                 let bytes = sent.len() as u64;
-                endpoint.stats().delivered(batch.samples, bytes, outcome.took, batch.newest, endpoint.now());
+                let samples = batch.samples.saturating_sub(*left_out);
+                endpoint.stats().drop_samples(DropReason::Unsupported, *left_out);
+                endpoint.stats().delivered(samples, bytes, outcome.took, batch.newest, endpoint.now());
                 return in_flight.settle();
             }
             Verdict::TooLarge if batch.samples > 1 => match queue::halves(&batch, &body) {
@@ -202,11 +206,11 @@ async fn read_stored(endpoint: &Endpoint, batch: &Batch) -> Result<Bytes, String
 
 /// The batch in the protocol that the receiver takes.
 fn prepare(batch: &Batch, body: Bytes, protocol: Protocol) -> Result<Prepared, RemakeError> {
-    let body = match batch.protocol == protocol {
-        true => body,
+    let (body, left_out) = match batch.protocol == protocol {
+        true => (body, 0),
         false => queue::translated(batch, &body, protocol)?,
     };
-    Ok(Prepared { protocol, body })
+    Ok(Prepared { protocol, body, left_out })
 }
 
 /// What `sample_age_limit` makes of a batch.

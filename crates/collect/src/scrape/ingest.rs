@@ -560,6 +560,26 @@ struct Offered {
     too_large: bool,
 }
 
+/// What the sample says about its exemplars.
+#[derive(Clone, Copy)]
+struct ExemplarRules {
+    /// That of those without their own.
+    timestamp: Timestamp,
+    /// Those of native histograms need their own.
+    native: bool,
+}
+
+impl ExemplarRules {
+    fn of(offered: &Offered) -> Self {
+        Self { timestamp: offered.sample.timestamp, native: offered.histogram.is_some() }
+    }
+}
+
+/// The order of Prometheus' `exemplar.Compare`, that of labels with equal values left out.
+fn by_time_and_value(a: &BatchExemplar, b: &BatchExemplar) -> std::cmp::Ordering {
+    a.timestamp.cmp(&b.timestamp).then(a.exemplar.value.total_cmp(&b.exemplar.value))
+}
+
 impl Run<'_> {
     fn offered(&self, exposed: &Exposed<'_>, histogram: Option<Box<Histogram>>) -> Offered {
         let own = exposed.timestamp.filter(|_| self.rules.honor_timestamps);
@@ -583,8 +603,9 @@ impl Run<'_> {
             self.drops.duplicate += 1;
             return;
         }
+        let of = ExemplarRules::of(&offered);
         if self.append(id, offered) == Fate::Appended {
-            self.append_exemplars(id, exposed);
+            self.append_exemplars(id, exposed, of);
         }
     }
 
@@ -606,8 +627,9 @@ impl Run<'_> {
                 self.drops.duplicate += 1;
             } else {
                 self.limit(&mut offered, text)?;
+                let of = ExemplarRules::of(&offered);
                 if self.append(id, offered) == Fate::Appended {
-                    self.append_exemplars(id, &exposed);
+                    self.append_exemplars(id, &exposed, of);
                 }
             }
         } else {
@@ -665,6 +687,7 @@ impl Run<'_> {
             return Ok(false);
         }
         self.limit(&mut offered, exposed.raw())?;
+        let of = ExemplarRules::of(&offered);
         let found = self.cache.find(&self.builder);
         // What was known before the lines were forgotten is not new.
         let is_known = found.is_some() && self.cache.layout.is_cleared();
@@ -683,7 +706,7 @@ impl Run<'_> {
         // Only a series that was taken is remembered: one that was not needs no stale marker later.
         if fate == Fate::Appended {
             self.cache.layout.insert(hash, length, Leads::Series(id));
-            self.append_exemplars(id, exposed);
+            self.append_exemplars(id, exposed, of);
         }
         Ok(is_known || self.note_added(fate))
     }
@@ -791,11 +814,19 @@ impl Run<'_> {
         }
     }
 
-    fn append_exemplars(&mut self, series: SeriesId, exposed: &Exposed<'_>) {
+    fn append_exemplars(&mut self, series: SeriesId, exposed: &Exposed<'_>, of: ExemplarRules) {
         self.drops.exemplars += exposed.unfit_exemplars();
+        let before = self.exemplars.len();
         for exemplar in exposed.exemplars() {
-            let timestamp = exemplar.timestamp.or(exposed.timestamp).unwrap_or(self.times.scrape);
+            if of.native && exemplar.timestamp.is_none() {
+                self.drops.exemplars += 1;
+                continue;
+            }
+            let timestamp = exemplar.timestamp.unwrap_or(of.timestamp);
             self.exemplars.push(BatchExemplar { series, timestamp, exemplar: exemplar.clone() });
+        }
+        if self.exemplars.len() > before + 1 {
+            self.exemplars[before..].sort_by(by_time_and_value);
         }
     }
 }

@@ -11,7 +11,7 @@ use outrigger_collect::batch::{
 };
 use outrigger_collect::remote_write::{DropReason, QueueBounds};
 use outrigger_config::prometheus::{RemoteWriteConfig, RemoteWriteMessage};
-use outrigger_model::histogram::Histogram;
+use outrigger_model::histogram::{CUSTOM_BUCKETS_SCHEMA, Histogram};
 use outrigger_model::labels::Labels;
 use outrigger_model::sample::{Exemplar, Timestamp};
 use outrigger_wire::exposition::MetricType;
@@ -178,11 +178,16 @@ async fn every_receiver_gets_everything_once_in_a_protocol_that_it_takes() {
 
 #[tokio::test(start_paused = true)]
 async fn histograms_exemplars_and_metadata_arrive_in_both_versions() {
-    for message in [RemoteWriteMessage::V1, RemoteWriteMessage::V2] {
-        let receiver = Receiver::new(Kind::Modern).await;
-        let mut sender = Sender::new(&[receiver.config(Some(message))]);
+    let v2 = Some(RemoteWriteMessage::V2);
+    // The last one is asked in version 2.0 first: what waits is then translated.
+    for (message, kind) in
+        [(Some(RemoteWriteMessage::V1), Kind::Modern), (v2, Kind::Modern), (None, Kind::V1)]
+    {
+        let receiver = Receiver::new(kind).await;
+        let mut sender = Sender::new(&[receiver.config(message)]);
         {
             let mut table = sender.table.lock();
+            let custom = table.intern(&Labels::from_pairs([("__name__", "custom"), ("job", "j")]));
             let total = table.intern(&Labels::from_pairs([("__name__", "a_total"), ("job", "j")]));
             let native = table.intern(&Labels::from_pairs([("__name__", "h"), ("job", "j")]));
             let timestamp = Timestamp::from_millis(START);
@@ -201,17 +206,33 @@ async fn histograms_exemplars_and_metadata_arrive_in_both_versions() {
                 target: 1,
                 series: &table,
                 samples: &[BatchSample { series: total, timestamp, value: 1.0 }],
-                histograms: &[BatchHistogram {
-                    series: native,
-                    timestamp,
-                    histogram: Box::new(Histogram::stale()),
-                }],
+                histograms: &[
+                    BatchHistogram { series: native, timestamp, histogram: Box::new(Histogram::stale()) },
+                    BatchHistogram {
+                        series: custom,
+                        timestamp,
+                        histogram: Box::new(Histogram {
+                            schema: CUSTOM_BUCKETS_SCHEMA,
+                            custom_values: vec![1.0],
+                            ..Histogram::stale()
+                        }),
+                    },
+                ],
                 exemplars: &[BatchExemplar { series: total, timestamp, exemplar }],
                 metadata: &[family(MetricType::Counter, "a"), family(MetricType::Histogram, "h")],
             });
         }
         sender.pass_deadline().await;
-        until("the batch arrived", || sender.status().samples_sent == 2).await;
+        // Version 1.0 does not know custom buckets.
+        let unsupported = u64::from(message != v2);
+        until("the batch arrived", || sender.status().samples_sent == 3 - unsupported).await;
+        let dropped =
+            "outrigger_remote_write_samples_dropped_total{endpoint=\"receiver\",reason=\"unsupported\"}";
+        assert_eq!(sender.metric(dropped), unsupported as f64);
+        assert_eq!(
+            sender.metric("outrigger_remote_write_samples_filtered_total{endpoint=\"receiver\"}"),
+            0.0
+        );
         let mut of_name: BTreeMap<String, TimeSeries> = BTreeMap::new();
         for series in receiver.accepted.lock().iter() {
             let merged = of_name.entry(series.labels[0].1.clone()).or_default();
@@ -220,6 +241,7 @@ async fn histograms_exemplars_and_metadata_arrive_in_both_versions() {
             merged.histograms.extend(series.histograms.iter().cloned());
             merged.metadata = merged.metadata.take().or(series.metadata.clone());
         }
+        assert_eq!(of_name.contains_key("custom"), message == v2);
         let (total, native) = (&of_name["a_total"], &of_name["h"]);
         assert_eq!((total.samples.len(), total.exemplars.len(), native.histograms.len()), (1, 1, 1));
         assert_eq!(total.exemplars[0].timestamp, Some(Timestamp::from_millis(START)));
@@ -228,10 +250,8 @@ async fn histograms_exemplars_and_metadata_arrive_in_both_versions() {
             let known = series.metadata.as_ref()?;
             Some((known.metric_type, known.help.to_string(), known.unit.to_string()))
         };
-        let expected = |metric_type| {
-            (message == RemoteWriteMessage::V2)
-                .then(|| (metric_type, "Help.".to_owned(), "seconds".to_owned()))
-        };
+        let expected =
+            |metric_type| (message == v2).then(|| (metric_type, "Help.".to_owned(), "seconds".to_owned()));
         assert_eq!(known(total), expected(MetricType::Counter));
         assert_eq!(known(native), expected(MetricType::Histogram));
         sender.end().await;
