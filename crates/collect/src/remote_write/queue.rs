@@ -420,10 +420,10 @@ impl Queue {
         loop {
             let ticket = self.unwritten.lock().front().cloned()?;
             let state = ticket.set.shards[ticket.shard].state.lock();
-            let found = state
-                .complete
-                .iter()
-                .find(|batch| batch.sequence == ticket.sequence && batch.record.is_none());
+            let found = state.complete.range(state.with_sequence(ticket.sequence)..);
+            let found = found
+                .take_while(|batch| batch.sequence == ticket.sequence)
+                .find(|batch| batch.record.is_none());
             if let Some(Batch { body: Some(body), protocol, samples, oldest, newest, .. }) = found {
                 let meta = RecordMeta {
                     generation: ticket.set.generation,
@@ -448,10 +448,14 @@ impl Queue {
         let mut state = ticket.set.shards[ticket.shard].state.lock();
         let in_flight = state.in_flight;
         let mut settled = true;
-        for (at, batch) in state.complete.iter_mut().enumerate() {
+        let start = state.with_sequence(ticket.sequence);
+        for (at, batch) in (start..).zip(state.complete.range_mut(start..)) {
+            if batch.sequence != ticket.sequence {
+                break;
+            }
             // The same bytes: it was not split in the meantime.
             let same = batch.body.as_ref().is_some_and(|of| of.as_ptr() == body.as_ptr());
-            if batch.sequence == ticket.sequence && batch.record.is_none() && same {
+            if batch.record.is_none() && same {
                 batch.record = Some(record);
                 settled = false;
                 let keep = (self.limits.read().bytes / KEPT_PART).min(MAX_KEPT_BYTES);
@@ -677,6 +681,11 @@ impl Shard {
 }
 
 impl ShardState {
+    /// Where the complete batches with this sequence begin: they are in its order, and there may be very many.
+    fn with_sequence(&self, sequence: u64) -> usize {
+        self.complete.partition_point(|batch| batch.sequence < sequence)
+    }
+
     /// Sequence of the first batch that is in memory only and not being sent.
     fn first_unwritten(&self) -> Option<u64> {
         let open = (self.open.samples > 0).then_some(self.open.sequence);
