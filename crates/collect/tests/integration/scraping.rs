@@ -731,6 +731,55 @@ async fn exemplars_are_handed_over_once() {
     assert_eq!(traces, expected);
 }
 
+/// Exemplars of one sample come in order of time; those that were there before are not handed over again.
+#[tokio::test(start_paused = true)]
+async fn exemplars_of_a_converted_histogram_are_in_order_of_time() {
+    const TYPE: &str = "application/openmetrics-text; version=1.0.0";
+    const BODY: &str = "# TYPE h histogram\nh_bucket{le=\"1\"} 2 # {id=\"late\"} 0.5 1700000039\n\
+         h_bucket{le=\"2\"} 2 # {id=\"untimed\"} 1.5\nh_bucket{le=\"+Inf\"} 3 # {id=\"early\"} 3 1700000030\n\
+         h_sum 4\nh_count 3\n# EOF\n";
+    const NEXT: &str = "# TYPE h histogram\nh_bucket{le=\"1\"} 2 # {id=\"new\"} 0.5 1700000050\n\
+         h_bucket{le=\"+Inf\"} 3 # {id=\"older\"} 3 1700000035\nh_sum 4\nh_count 3\n# EOF\n";
+    let world = World::new();
+    let script = Script::new(vec![typed(TYPE, BODY), typed(TYPE, BODY), typed(TYPE, NEXT)]).await;
+    world.configure(&[job("job")]);
+    let mut converted = target(1, script.url());
+    converted.histograms.convert_classic = true;
+    world.add("job", &[converted]);
+    let mut found = Vec::new();
+    for scrape in 0..3 {
+        if scrape > 0 {
+            world.advance(crate::world::INTERVAL).await;
+        }
+        let batch = world.batches(1).await.remove(0);
+        let ids = batch.exemplars.iter().map(|(_, exemplar)| exemplar.labels.get("id").unwrap().to_owned());
+        found.push(ids.collect::<Vec<_>>());
+    }
+    assert_eq!(found, [&["early", "late"][..], &[], &["new"]]);
+}
+
+/// Prometheus goes on counting, and limits only what metric relabelling keeps.
+#[tokio::test(start_paused = true)]
+async fn a_histogram_over_the_bucket_limit_fails_the_scrape_after_all_is_counted() {
+    const BODY: &str = "a 1\n# TYPE h histogram\nh_bucket{le=\"1\"} 2\nh_bucket{le=\"+Inf\"} 3\nh_sum 4\n\
+         h_count 3\nb 1\nc 1\n";
+    for (drop, expected) in [("x", report(0, 4, 4, 1, 0)), ("h", report(1, 4, 3, 3, 0))] {
+        let world = World::new();
+        let script = Script::bodies(&[BODY]).await;
+        let mut config = job("job");
+        config.metric_relabel = vec![rule("drop", "__name__", drop, None)];
+        config.native_histogram_bucket_limit = 1;
+        world.configure(&[config]);
+        let mut limited = target(1, script.url());
+        limited.histograms.convert_classic = true;
+
+        world.add("job", &[limited]);
+        let mut found = samples(&world.batches(1).await);
+        found.retain(|sample| sample.starts_with("up{") || sample.starts_with("scrape_"));
+        assert_eq!(found, expected, "{drop} is dropped");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn native_histograms_are_handed_over_and_go_stale_as_floats() {
     let world = World::new();
