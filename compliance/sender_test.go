@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/compliance/remotewrite/sender"
 )
 
-// The keys that Prometheus' own run of the suite sets, and no others.
+// The keys that Prometheus' own run of the suite sets, and start_timestamps for its feature st-storage.
 const config = `
 global:
   scrape_interval: 1s
@@ -24,6 +24,7 @@ remote_write:
 scrape_configs:
 - job_name: %q
   scrape_protocols: [PrometheusProto, OpenMetricsText1.0.0, PrometheusText0.0.4]
+  start_timestamps: true
   static_configs: [{targets: [%q]}]
 `
 

@@ -220,6 +220,7 @@ impl Target {
             samples: &self.samples,
             histograms: &[],
             exemplars: &[],
+            starts: &[],
             metadata: &[],
         }
     }

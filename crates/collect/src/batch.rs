@@ -24,6 +24,8 @@ pub struct ScrapeBatch<'a> {
     pub histograms: &'a [BatchHistogram],
     /// Examples of what went into the samples, each with a time.
     pub exemplars: &'a [BatchExemplar],
+    /// Since when series have counted, where their target says so and the job wants it.
+    pub starts: &'a [BatchStart],
     /// Metric families that are new, changed, or were last handed over a while ago.
     pub metadata: &'a [Arc<MetricMetadata>],
 }
@@ -69,6 +71,15 @@ pub struct BatchExemplar {
     pub timestamp: Timestamp,
     /// What.
     pub exemplar: Exemplar,
+}
+
+/// Since when one series has counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchStart {
+    /// Which series of the batch's table.
+    pub series: SeriesId,
+    /// Since when.
+    pub start: Timestamp,
 }
 
 /// Takes the batches of all targets.

@@ -20,6 +20,7 @@ mod relabel_sample;
 pub(crate) mod report;
 mod schedule;
 mod series_limit;
+mod start_times;
 mod status;
 mod target_loop;
 mod turn;

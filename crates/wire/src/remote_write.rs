@@ -209,6 +209,8 @@ pub struct TimeSeries {
     pub exemplars: Vec<Exemplar>,
     /// Native histograms as they were sent.
     pub histograms: Vec<(Timestamp, Histogram)>,
+    /// Since when the samples or histograms have counted, which version 2.0 says of each; here one time for all.
+    pub start: Option<Timestamp>,
     /// What version 2.0 says about the series; the family is its metric name.
     pub metadata: Option<MetricMetadata>,
 }

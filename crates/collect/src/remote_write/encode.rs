@@ -12,7 +12,7 @@ use outrigger_wire::remote_write::v2::{self, RequestBuilder, Value};
 use outrigger_wire::remote_write::{self, MetricMetadata, WriteRequest};
 
 use super::protocol::{Compression, Message, Protocol};
-use crate::batch::{BatchExemplar, MetricMetadata as FamilyMetadata};
+use crate::batch::{BatchExemplar, BatchStart, MetricMetadata as FamilyMetadata};
 use crate::series::{SeriesId, SeriesTable};
 
 /// zstd's fastest ordinary level: slower ones gain little on what is mostly numbers.
@@ -168,13 +168,26 @@ pub(crate) struct Section<'a> {
     pub(crate) table: &'a SeriesTable,
     /// Exemplars by series.
     exemplars: HashMap<SeriesId, Vec<(Timestamp, &'a Exemplar)>>,
+    /// Since when series have counted, where targets say so.
+    starts: HashMap<SeriesId, Timestamp>,
     /// What is said about families, by name, when it is due.
     metadata: HashMap<&'a str, &'a MetricMetadata>,
 }
 
 impl<'a> Section<'a> {
     pub(crate) fn new(table: &'a SeriesTable) -> Self {
-        Self { table, exemplars: HashMap::new(), metadata: HashMap::new() }
+        Self { table, exemplars: HashMap::new(), starts: HashMap::new(), metadata: HashMap::new() }
+    }
+
+    /// With these start times, whose series `resolve` finds in the table.
+    pub(crate) fn with_starts(
+        mut self,
+        starts: &[BatchStart],
+        resolve: impl Fn(SeriesId) -> Option<SeriesId>,
+    ) -> Self {
+        let known = starts.iter().filter_map(|start| Some((resolve(start.series)?, start.start)));
+        self.starts.extend(known);
+        self
     }
 
     /// With these exemplars, whose series `resolve` finds in the table.
@@ -317,13 +330,17 @@ impl Translation {
                     true => None,
                     false => section.exemplars.get(&series),
                 };
+                let start = match section.starts.is_empty() {
+                    true => None,
+                    false => section.starts.get(&series).copied(),
+                };
                 match (value, exemplars) {
-                    (Value::Sample(sample), None) => {
+                    (Value::Sample(sample), None) if start.is_none() => {
                         builder.put_sample(metric, &self.labels, sample, metadata)
                     }
                     (value, exemplars) => {
                         let exemplars = exemplars.map_or(&[][..], |exemplars| exemplars);
-                        builder.put_series(metric, &self.labels, Some(&value), exemplars, metadata);
+                        builder.put_series(metric, &self.labels, Some(&value), start, exemplars, metadata);
                     }
                 }
             }

@@ -171,6 +171,9 @@ impl Endpoint {
             self.stats.exemplars_in.fetch_add(batch.exemplars.len() as u64, Ordering::Relaxed);
             section = section.with_exemplars(batch.exemplars, resolve);
         }
+        if !batch.starts.is_empty() {
+            section = section.with_starts(batch.starts, resolve);
+        }
         if config.metadata.send {
             section = section.with_metadata(batch.metadata);
         }

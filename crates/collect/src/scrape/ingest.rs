@@ -18,7 +18,8 @@ use super::layout::{Leads, Line};
 use super::metadata::MetadataWatch;
 use super::relabel_sample::{LabelRules, SeriesError};
 use super::series_limit::SeriesLimits;
-use crate::batch::{BatchExemplar, BatchHistogram, BatchSample, MetricMetadata};
+use super::start_times::StartTimes;
+use crate::batch::{BatchExemplar, BatchHistogram, BatchSample, BatchStart, MetricMetadata};
 use crate::series::{SeriesId, hash_labels};
 
 /// Samples further ahead of the wall clock are not taken (Prometheus `scrape.maxAheadTime`).
@@ -96,6 +97,8 @@ pub(crate) struct Ingested {
     pub(crate) histograms: Vec<BatchHistogram>,
     /// Exemplars to hand over.
     pub(crate) exemplars: Vec<BatchExemplar>,
+    /// Since when series have counted.
+    pub(crate) starts: Vec<BatchStart>,
     /// Metadata to hand over.
     pub(crate) metadata: Vec<Arc<MetricMetadata>>,
     pub(crate) counts: Counts,
@@ -199,6 +202,7 @@ impl<'a> Pass<'a> {
             samples: Vec::new(),
             histograms: Vec::new(),
             exemplars: Vec::new(),
+            starts: rules.histograms.options.start_timestamps.then(Box::default),
             appended: 0,
             over_sample_limit: false,
             over_bucket_limit: None,
@@ -209,6 +213,10 @@ impl<'a> Pass<'a> {
         };
         let options = rules.histograms.options;
         let reading = match format {
+            // `x_created` comes after the samples that it is about.
+            Format::OpenMetrics if options.start_timestamps => {
+                Reading::Entries(Box::new(Reader::new(format, options)))
+            }
             Format::Text | Format::OpenMetrics if !options.convert_classic => Reading::Lines(format),
             format => Reading::Entries(Box::new(Reader::new(format, options))),
         };
@@ -270,6 +278,9 @@ impl<'a> Pass<'a> {
                 Entry::Series(series) => run.take(series, None),
                 Entry::Histogram(native) => run.take(native.series, Some(native.histogram)),
                 entry => {
+                    if let (Entry::Type { name, metric_type }, Some(starts)) = (&entry, &mut run.starts) {
+                        starts.see_type(name, *metric_type);
+                    }
                     metadata.see_entry(&entry);
                     return ControlFlow::Continue(());
                 }
@@ -492,6 +503,7 @@ impl<'a> Pass<'a> {
                 ingested.samples = run.samples;
                 ingested.histograms = run.histograms;
                 ingested.exemplars = cache.admit_exemplars(run.exemplars);
+                ingested.starts = run.starts.map(|starts| starts.resolve()).unwrap_or_default();
                 ingested.drops = run.drops;
                 if self.empty {
                     self.metadata.fail();
@@ -530,6 +542,8 @@ struct Run<'a> {
     samples: Vec<BatchSample>,
     histograms: Vec<BatchHistogram>,
     exemplars: Vec<BatchExemplar>,
+    /// Where they are wanted.
+    starts: Option<Box<StartTimes>>,
     /// Samples counted towards `sample_limit`.
     appended: u64,
     over_sample_limit: bool,
@@ -611,6 +625,9 @@ impl Run<'_> {
 
     /// Any sample.
     fn take(&mut self, exposed: Exposed<'_>, histogram: Option<Box<Histogram>>) -> Result<(), IngestError> {
+        if self.starts.as_mut().is_some_and(|starts| starts.take_created(&exposed)) {
+            return Ok(());
+        }
         let text = exposed.raw();
         let hash = hash_line(text);
         let layout = &mut self.cache.layout;
@@ -815,6 +832,9 @@ impl Run<'_> {
     }
 
     fn append_exemplars(&mut self, series: SeriesId, exposed: &Exposed<'_>, of: ExemplarRules) {
+        if let Some(starts) = &mut self.starts {
+            starts.note(series, exposed);
+        }
         self.drops.exemplars += exposed.unfit_exemplars();
         let before = self.exemplars.len();
         for exemplar in exposed.exemplars() {

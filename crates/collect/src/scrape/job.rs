@@ -69,7 +69,7 @@ impl JobSettings {
                     native_histograms: target.histograms.native,
                     classic_histograms: target.histograms.always_classic,
                     convert_classic: target.histograms.convert_classic,
-                    start_timestamps: false,
+                    start_timestamps: config.start_timestamps,
                 },
                 bucket_limit: config.native_histogram_bucket_limit,
                 max_schema: (config.native_histogram_min_bucket_factor > 1.0)

@@ -248,6 +248,7 @@ fn hand_over(shared: &Shared, target: &TargetLoop, series: &SeriesTable, ingeste
         samples: &ingested.samples,
         histograms: &ingested.histograms,
         exemplars: &ingested.exemplars,
+        starts: &ingested.starts,
         metadata: &ingested.metadata,
     };
     if !batch.is_empty() {

@@ -215,6 +215,7 @@ impl Sender {
             samples: &samples,
             histograms: &[],
             exemplars: &[],
+            starts: &[],
             metadata,
         });
     }

@@ -219,6 +219,7 @@ async fn histograms_exemplars_and_metadata_arrive_in_both_versions() {
                     },
                 ],
                 exemplars: &[BatchExemplar { series: total, timestamp, exemplar }],
+                starts: &[],
                 metadata: &[family(MetricType::Counter, "a"), family(MetricType::Histogram, "h")],
             });
         }

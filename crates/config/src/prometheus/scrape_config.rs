@@ -182,6 +182,9 @@ pub struct ScrapeConfig {
     pub phase: ScrapePhase,
     /// `series_limit`, of vmagent: most series of one target in 24 hours; 0 is none.
     pub series_limit: u64,
+    /// `start_timestamps`: since when a counter, histogram or summary has counted, where the target says so, goes with its
+    /// samples by remote write 2.0, and `x_created` of OpenMetrics is no series (Prometheus' feature `st-storage`).
+    pub start_timestamps: bool,
     /// `job_series_limit`: most series of all targets of the job in 24 hours; 0 is none.
     pub job_series_limit: u64,
     /// `no_stale_markers`, of vmagent, false.
@@ -232,6 +235,7 @@ impl ScrapeConfig {
             scrape_failure_log_file: None,
             phase: ScrapePhase::Spread,
             series_limit: 0,
+            start_timestamps: false,
             job_series_limit: 0,
             no_stale_markers: false,
             disable_keepalive: false,
@@ -343,6 +347,7 @@ impl ScrapeConfig {
         };
         self.series_limit = section.unsigned("series_limit").unwrap_or(0);
         self.job_series_limit = section.unsigned("job_series_limit").unwrap_or(0);
+        self.start_timestamps = section.boolean("start_timestamps").unwrap_or(false);
         self.no_stale_markers = section.boolean("no_stale_markers").unwrap_or(false);
         self.disable_keepalive = section.boolean("disable_keepalive").unwrap_or(false);
         // Bodies are always parsed as they arrive.

@@ -31,6 +31,9 @@ const SAMPLES: u32 = 2;
 const HISTOGRAMS: u32 = 3;
 const EXEMPLARS: u32 = 4;
 const METADATA: u32 = 5;
+/// Field `start_timestamp` of `Sample` and of `Histogram`.
+const SAMPLE_START: u32 = 3;
+const HISTOGRAM_START: u32 = 17;
 
 /// Keys of those fields where they are written by hand.
 const LABELS_REFS_KEY: u8 = (LABELS_REFS << 3 | 2) as u8;
@@ -114,12 +117,14 @@ impl RequestBuilder {
         }
     }
 
-    /// Adds a series with one sample or native histogram and exemplars; see [`put_sample`](Self::put_sample).
+    /// Adds a series with one sample or native histogram, since when it has counted, and exemplars; see
+    /// [`put_sample`](Self::put_sample).
     pub fn put_series(
         &mut self,
         metric: u32,
         labels: &[u8],
         value: Option<&Value<'_>>,
+        start: Option<Timestamp>,
         exemplars: &[(Timestamp, &Exemplar)],
         metadata: &[u8],
     ) {
@@ -129,9 +134,9 @@ impl RequestBuilder {
         Writer::new(&mut self.series).message(TIMESERIES, |series| {
             series.bytes(LABELS_REFS, labels);
             match value {
-                Some(Value::Sample(sample)) => super::put_sample(*sample, series),
+                Some(Value::Sample(sample)) => put_started_sample(*sample, start, series),
                 Some(Value::Histogram(timestamp, histogram)) => {
-                    series.message(HISTOGRAMS, |message| histogram::put(*timestamp, histogram, message));
+                    put_started_histogram(*timestamp, histogram, start, series);
                 }
                 None => {}
             }
@@ -255,9 +260,10 @@ pub fn put_request(request: &WriteRequest, into: &mut Vec<u8>) {
             .collect();
         Writer::new(&mut builder.series).message(TIMESERIES, |message| {
             message.bytes(LABELS_REFS, &refs);
-            series.samples.iter().for_each(|sample| super::put_sample(*sample, message));
+            let start = series.start;
+            series.samples.iter().for_each(|sample| put_started_sample(*sample, start, message));
             for (timestamp, histogram) in &series.histograms {
-                message.message(HISTOGRAMS, |message| histogram::put(*timestamp, histogram, message));
+                put_started_histogram(*timestamp, histogram, start, message);
             }
             exemplars.iter().for_each(|exemplar| message.bytes(EXEMPLARS, exemplar));
             if !metadata.is_empty() {
@@ -266,6 +272,41 @@ pub fn put_request(request: &WriteRequest, into: &mut Vec<u8>) {
         });
     }
     builder.write(into);
+}
+
+fn put_started_sample(sample: Sample, start: Option<Timestamp>, series: &mut Writer<'_>) {
+    let Some(start) = start else { return super::put_sample(sample, series) };
+    series.message(SAMPLES, |message| {
+        message.double(1, sample.value);
+        message.int(2, sample.timestamp.millis());
+        message.int(SAMPLE_START, start.millis());
+    });
+}
+
+fn put_started_histogram(
+    timestamp: Timestamp,
+    histogram: &Histogram,
+    start: Option<Timestamp>,
+    series: &mut Writer<'_>,
+) {
+    series.message(HISTOGRAMS, |message| {
+        histogram::put(timestamp, histogram, message);
+        if let Some(start) = start {
+            message.int(HISTOGRAM_START, start.millis());
+        }
+    });
+}
+
+/// The field `start_timestamp` of a sample or histogram; zero is none.
+fn decode_start(message: &[u8], start: u32) -> Result<Option<Timestamp>, ProtobufError> {
+    let mut millis = 0;
+    let mut reader = Reader::new(message);
+    while let Some((number, field)) = reader.next_field()? {
+        if number == start {
+            millis = field.int64(number)?;
+        }
+    }
+    Ok((millis != 0).then(|| Timestamp::from_millis(millis)))
 }
 
 /// Why bytes are no request of version 2.0.
@@ -341,8 +382,16 @@ fn decode_series(message: &[u8], symbols: &Symbols<'_>) -> Result<TimeSeries, De
     while let Some((number, field)) = reader.next_field()? {
         match number {
             LABELS_REFS => read_references(number, field, &mut references)?,
-            SAMPLES => series.samples.push(decode_sample(field.bytes(number)?)?),
-            HISTOGRAMS => series.histograms.push(histogram::decode(field.bytes(number)?)?),
+            SAMPLES => {
+                let sample = field.bytes(number)?;
+                series.samples.push(decode_sample(sample)?);
+                series.start = decode_start(sample, SAMPLE_START)?.or(series.start);
+            }
+            HISTOGRAMS => {
+                let sample = field.bytes(number)?;
+                series.histograms.push(histogram::decode(sample)?);
+                series.start = decode_start(sample, HISTOGRAM_START)?.or(series.start);
+            }
             EXEMPLARS => series.exemplars.push(decode_exemplar(field.bytes(number)?, symbols)?),
             METADATA => metadata = Some(decode_metadata(field.bytes(number)?, symbols)?),
             _ => {}

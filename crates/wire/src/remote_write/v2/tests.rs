@@ -30,7 +30,9 @@ fn series() -> impl Strategy<Value = TimeSeries> {
     let samples = prop::collection::vec((any::<f64>(), any::<i64>()), 0..3);
     let histograms = prop::collection::vec((any::<bool>(), prop::collection::vec(any::<i64>(), 0..4)), 0..2);
     let metadata = prop::option::of((1u64..8, text(), text()));
-    (labels, samples, histograms, metadata).prop_map(|(labels, samples, histograms, metadata)| {
+    let start = prop::option::of(1i64..);
+    let parts = (labels, samples, histograms, start, metadata);
+    parts.prop_map(|(labels, samples, histograms, start, metadata)| {
         let at = Timestamp::from_millis;
         let exemplar = |(value, millis): &(f64, i64)| Exemplar {
             labels: Labels::from_pairs([("trace_id", "abc")]),
@@ -44,6 +46,7 @@ fn series() -> impl Strategy<Value = TimeSeries> {
                 .map(|(value, millis)| Sample { timestamp: at(*millis), value: *value })
                 .collect(),
             histograms: histograms.iter().map(|(float, counts)| (at(5), histogram(*float, counts))).collect(),
+            start: start.filter(|_| !(samples.is_empty() && histograms.is_empty())).map(at),
             metadata: metadata.map(|(metric_type, help, unit)| MetricMetadata {
                 metric_type: metric_type_of(metric_type),
                 family: labels
@@ -80,9 +83,9 @@ proptest! {
 
         let mut first = Vec::new();
         crate::remote_write::put_request(&request, &mut first);
-        let mut without_metadata = request;
-        without_metadata.series.iter_mut().for_each(|series| series.metadata = None);
-        prop_assert_eq!(crate::remote_write::decode(&first).unwrap().series, without_metadata.series);
+        let mut told = request;
+        told.series.iter_mut().for_each(|series| (series.metadata, series.start) = (None, None));
+        prop_assert_eq!(crate::remote_write::decode(&first).unwrap().series, told.series);
     }
 
     #[test]
@@ -109,7 +112,7 @@ fn a_symbol_is_there_once_and_a_cleared_builder_starts_anew() {
         builder.put_sample(2, &refs, sample, &metadata);
         let exemplar = Exemplar { labels: Labels::from_pairs([("id", "up")]), value: 2.0, timestamp: None };
         let time = Timestamp::from_millis(7);
-        builder.put_series(2, &refs, Some(&Value::Sample(sample)), &[(time, &exemplar)], &[]);
+        builder.put_series(2, &refs, Some(&Value::Sample(sample)), None, &[(time, &exemplar)], &[]);
         let mut message = Vec::new();
         builder.write(&mut message);
         assert_eq!(message.len(), builder.len());
