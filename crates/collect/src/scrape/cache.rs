@@ -58,6 +58,9 @@ pub(crate) enum Order {
     Older,
 }
 
+/// A NaN that no target exposes.
+const OTHER_NAN: u64 = 0x7ff0_0000_0000_dead;
+
 /// A series without any sample so far.
 const NO_SAMPLE: Sample = Sample { timestamp: Timestamp::from_millis(i64::MIN), value: 0.0 };
 
@@ -66,7 +69,7 @@ const MAX_EXEMPLAR_LENGTH: usize = 128;
 
 /// A sample of that time, other than any that is offered.
 fn some_sample(timestamp: Timestamp) -> Sample {
-    Sample { timestamp, value: f64::INFINITY }
+    Sample { timestamp, value: f64::from_bits(OTHER_NAN) }
 }
 
 fn exemplar_length(offered: &BatchExemplar) -> usize {
@@ -161,7 +164,7 @@ impl SeriesCache {
         };
         match sample.timestamp.cmp(&last.timestamp) {
             std::cmp::Ordering::Greater => Order::Newer,
-            std::cmp::Ordering::Equal if last == sample => Order::Repeated,
+            std::cmp::Ordering::Equal if last.value.to_bits() == sample.value.to_bits() => Order::Repeated,
             std::cmp::Ordering::Equal => Order::Duplicate,
             std::cmp::Ordering::Less => Order::Older,
         }

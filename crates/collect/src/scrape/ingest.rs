@@ -597,7 +597,8 @@ fn by_time_and_value(a: &BatchExemplar, b: &BatchExemplar) -> std::cmp::Ordering
 impl Run<'_> {
     fn offered(&self, exposed: &Exposed<'_>, histogram: Option<Box<Histogram>>) -> Offered {
         let own = exposed.timestamp.filter(|_| self.rules.honor_timestamps);
-        let sample = Sample { timestamp: own.unwrap_or(self.times.scrape), value: exposed.value };
+        let value = histogram.as_ref().map_or(exposed.value, |histogram| histogram.sum);
+        let sample = Sample { timestamp: own.unwrap_or(self.times.scrape), value };
         Offered { sample, own_time: own.is_some(), histogram, too_large: false }
     }
 

@@ -362,6 +362,32 @@ async fn a_series_that_comes_back_has_no_sample_older_than_its_marker() {
     }
 }
 
+/// The very sample that was there before is neither sent again nor lost, and its series is still there.
+#[tokio::test(start_paused = true)]
+async fn a_sample_that_is_exposed_again_with_its_own_time_keeps_its_series_alive() {
+    const BODY: &str = "a NaN 1700000039000\nb +Inf 1700000039000\n# TYPE h histogram\n\
+         h_bucket{le=\"1\"} 2 1700000039000\nh_bucket{le=\"+Inf\"} 3 1700000039000\n\
+         h_sum 4 1700000039000\nh_count 3 1700000039000\n";
+    for convert in [false, true] {
+        let script = Script::bodies(&[BODY]).await;
+        let world = World::new();
+        let mut config = job("job");
+        config.track_timestamps_staleness = true;
+        world.configure(&[config]);
+        let mut target = target(1, script.url());
+        target.histograms.convert_classic = convert;
+        world.add("job", &[target]);
+        let first = world.batches(1).await.remove(0);
+        assert_eq!(first.samples.len() + first.histograms.len(), if convert { 8 } else { 11 });
+        for _ in 0..2 {
+            world.advance(INTERVAL).await;
+            let again = world.batches(1).await.remove(0);
+            assert_eq!((again.samples.len(), again.histograms.len()), (5, 0), "only the report");
+        }
+        assert_eq!(world.metric("outrigger_scrape_samples_dropped_total{reason=\"duplicate\"}"), 0.0);
+    }
+}
+
 /// The scrape's own report and an exposed series of the same name and labels are one series.
 #[tokio::test(start_paused = true)]
 async fn a_report_and_an_exposed_series_of_its_name_stay_in_order() {
