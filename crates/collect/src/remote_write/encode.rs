@@ -400,3 +400,49 @@ pub(crate) fn sample(timestamp: Timestamp, value: f64) -> Value<'static> {
 pub(crate) fn histogram(timestamp: Timestamp, histogram: &Histogram) -> Value<'_> {
     Value::Histogram(timestamp, histogram)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_metric_is_described_by_the_family_that_it_is_a_part_of() {
+        use MetricType::*;
+        // Type of the family `f`, metrics that are of it, others.
+        let cases: [(MetricType, &[&str], &[&str]); 7] = [
+            (Counter, &["f", "f_total"], &["f_created", "f_sum"]),
+            (Gauge, &["f"], &["f_total", "f_bucket", "f_info"]),
+            (Histogram, &["f", "f_bucket", "f_sum", "f_count"], &["f_created", "f_gsum"]),
+            (GaugeHistogram, &["f", "f_bucket", "f_gsum", "f_gcount"], &["f_sum", "f_count"]),
+            (Summary, &["f", "f_sum", "f_count"], &["f_bucket", "f_created"]),
+            (Info, &["f", "f_info"], &["f_total"]),
+            (Unknown, &["f"], &["f_total", "f_count"]),
+        ];
+        let table = SeriesTable::new();
+        for (metric_type, of_it, others) in cases {
+            let family = |family: &str| {
+                Arc::new(FamilyMetadata {
+                    metric_type,
+                    family: family.into(),
+                    help: "".into(),
+                    unit: "".into(),
+                })
+            };
+            let known = [family("f"), family("own_sum")];
+            let section = Section::new(&table).with_metadata(&known);
+            let described =
+                |metric: &str| section.metadata_of(metric).map(|family| family.family.to_string());
+            for metric in of_it {
+                assert_eq!(described(metric).as_deref(), Some("f"), "{metric} of {metric_type:?}");
+            }
+            for metric in others {
+                assert_eq!(described(metric), None, "{metric} of {metric_type:?}");
+            }
+            // The name of a histogram or summary that looks like a part is none of its own.
+            let own = !matches!(metric_type, Histogram | Summary);
+            assert_eq!(described("own_sum").is_some(), own, "{metric_type:?}");
+        }
+    }
+}
