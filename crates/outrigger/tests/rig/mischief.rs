@@ -37,46 +37,17 @@ const DIFFER: &[(&str, &str)] = &[
     ("between-numbers-and-not", NEGATIVE_ZERO),
     ("long-past", LONG_PAST),
     ("om-negative-timestamp", LONG_PAST),
-    (
-        "own-timestamps-tracked",
-        "Prometheus' storage still knows the time of the stale marker of a series that comes back with older times of \
-         its own; Outrigger has forgotten the series and sends them",
-    ),
 ];
 
-/// The same for what version 1.0 sends.
-const DIFFER_IN_VERSION_1: &[(&str, &str)] = &[
-    ("om-to-custom-buckets", CUSTOM_BUCKETS),
-    ("pb-to-custom-buckets", CUSTOM_BUCKETS),
-    ("to-custom-buckets", CUSTOM_BUCKETS),
-    ("to-custom-buckets-and-classic", CUSTOM_BUCKETS),
-];
-const CUSTOM_BUCKETS: &str = "Prometheus drops histograms with custom buckets, which version 1.0 has no words for; Outrigger sends them";
+/// The same for what version 1.0 sends only.
+const DIFFER_IN_VERSION_1: &[(&str, &str)] = &[(
+    "om-to-custom-buckets",
+    "the exemplars of a histogram with custom buckets, which version 1.0 cannot send, are left out with it",
+)];
 
-/// Scripts whose metadata is not compared: a description that is exposed in one scrape only, when the target is known
-/// already, is not sent, because Outrigger reads descriptions anew in the scrape after one of them changed.
-const DESCRIBED_ONCE: &[&str] = &[
-    "grows-and-shrinks",
-    "help-twice-type-twice",
-    "metadata",
-    "om-counter-without-total",
-    "om-long-exemplar",
-    "om-old-version",
-    "om-utf8-names",
-    "to-custom-buckets-and-classic",
-];
-
-/// Prometheus describes these by version 2.0; Outrigger sends what the target says only.
-const REPORT: &[&str] = &[
-    "up",
-    "scrape_body_size_bytes",
-    "scrape_duration_seconds",
-    "scrape_sample_limit",
-    "scrape_samples_post_metric_relabeling",
-    "scrape_samples_scraped",
-    "scrape_series_added",
-    "scrape_timeout_seconds",
-];
+/// The same for version 2.0.
+const DIFFER_IN_VERSION_2: &[(&str, &str)] =
+    &[("escapes", "HELP behind the samples of its family describes them, too")];
 
 const NEGATIVE_ZERO: &str =
     "Prometheus stores -0, but its protobuf encoder takes it for the default and leaves it out: 0 arrives";
@@ -139,8 +110,8 @@ async fn compare(message: &str) {
 
 /// Names of the scripts that differ by this version of remote write.
 fn known(message: &str) -> BTreeSet<&'static str> {
-    let only_1 = if message == VERSION_1 { DIFFER_IN_VERSION_1 } else { &[] };
-    DIFFER.iter().chain(only_1).map(|(name, _)| *name).collect()
+    let of_version = if message == VERSION_1 { DIFFER_IN_VERSION_1 } else { DIFFER_IN_VERSION_2 };
+    DIFFER.iter().chain(of_version).map(|(name, _)| *name).collect()
 }
 
 fn now_millis() -> i64 {
@@ -299,11 +270,8 @@ fn seen(scripts: &[Script], receiver: &Receiver) -> BTreeMap<String, SeriesSeen>
         .filter_map(|(name, series)| {
             let scrapes = *lengths.get(name.as_str())?;
             let ticks = ticks(&series);
-            let described_once = DESCRIBED_ONCE.contains(&name.as_str());
             let seen = series.into_iter().map(|(labels, kept)| {
-                let of_report = REPORT.iter().any(|name| labels.starts_with(&format!("__name__=\"{name}\"")));
-                let mut seen = Seen::of(&labels, kept, &ticks, scrapes);
-                seen.metadata = seen.metadata.filter(|_| !described_once && !of_report);
+                let seen = Seen::of(&labels, kept, &ticks, scrapes);
                 (labels, seen)
             });
             Some((name, seen.filter(|(_, seen)| *seen != Seen::default()).collect()))
@@ -360,12 +328,18 @@ impl Seen {
                 .collect()
         };
         let (mut samples, mut exemplars, mut histograms) = (samples, exemplars, histograms);
-        Self {
+        let mut seen = Self {
             samples: told(&mut samples),
             exemplars: told(&mut exemplars),
             histograms: told(&mut histograms),
             metadata: kept.metadata.filter(says_something).map(|metadata| format!("{metadata:?}")),
+        };
+        // What is said about a series that has nothing but a stale marker is of no use.
+        let mut values = seen.samples.iter().chain(&seen.histograms);
+        if values.all(|value| value.ends_with(": stale")) {
+            seen.metadata = None;
         }
+        seen
     }
 }
 
