@@ -13,6 +13,7 @@ mod headers;
 mod ingest;
 mod job;
 mod layout;
+mod lines;
 pub(crate) mod metadata;
 mod metrics;
 mod pending_stale;

@@ -35,8 +35,8 @@ pub struct SeriesTable {
     removed: usize,
     /// Only while series are added, and a little longer.
     index: Option<Box<Index>>,
-    /// Calls of [`settle`](Self::settle) since the index was needed.
-    idle: u8,
+    /// How often the index was needed lately.
+    habit: Habit,
     memos: Mutex<Vec<(u32, Box<dyn Memo>)>>,
 }
 
@@ -321,8 +321,7 @@ impl SeriesTable {
     /// Gives up what only adding series needs, once none was added for a while, and the texts of removed series once
     /// they are many.
     pub(crate) fn settle(&mut self) {
-        self.idle = self.idle.saturating_add(1);
-        if self.idle > KEEP_INDEX {
+        if !self.habit.keeps() {
             self.index = None;
         }
         if self.removed > 64 + self.len() / 2 {
@@ -360,7 +359,7 @@ impl SeriesTable {
     }
 
     fn build_index(&mut self) {
-        self.idle = 0;
+        self.habit.needed = true;
         if self.index.is_some() {
             return;
         }
@@ -508,8 +507,23 @@ impl Texts {
     }
 }
 
-/// So many calls of [`SeriesTable::settle`] does the index live without being needed.
-const KEEP_INDEX: u8 = 4;
+/// Whether something that can be made again is worth keeping: only where it is needed again and again.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Habit {
+    pub(crate) needed: bool,
+    strength: u8,
+}
+
+impl Habit {
+    /// Ends a round.
+    pub(crate) fn keeps(&mut self) -> bool {
+        self.strength = match std::mem::take(&mut self.needed) {
+            true => (self.strength + 2).min(8),
+            false => self.strength.saturating_sub(1),
+        };
+        self.strength > 2
+    }
+}
 
 /// Gives back what a vector has reserved beyond an eighth.
 pub(crate) fn for_slack<T>(vector: &mut Vec<T>) {
@@ -592,8 +606,8 @@ mod tests {
             let labels = |n: u8| {
                 // Some have a name before that of the metric, some have no metric name.
                 Labels::from_pairs([
-                    ("__name__", if n % 7 == 0 { String::new() } else { format!("m{}", n % 5) }),
-                    ("A", if n % 2 == 0 { String::new() } else { "a".to_owned() }),
+                    ("__name__", if n.is_multiple_of(7) { String::new() } else { format!("m{}", n % 5) }),
+                    ("A", if n.is_multiple_of(2) { String::new() } else { "a".to_owned() }),
                     ("n", (n / 5).to_string()),
                     ("five", (n % 5).to_string()),
                 ])

@@ -14,7 +14,7 @@ use outrigger_wire::exposition::{
 use rapidhash::fast::GlobalState;
 
 use super::cache::{Order, SeriesCache};
-use super::layout::{Leads, Line};
+use super::lines::{Leads, Line};
 use super::metadata::MetadataWatch;
 use super::relabel_sample::{LabelRules, SeriesError};
 use super::series_limit::SeriesLimits;

@@ -7,81 +7,10 @@
 //! target has no order (a body made from a hash map).
 
 use hashbrown::HashTable;
-use outrigger_wire::exposition::MetricType;
 
 use super::bits::Bits;
-use crate::series::{SeriesId, for_slack};
-
-/// What a line leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Leads {
-    /// A series.
-    Series(SeriesId),
-    /// Metric relabelling drops it.
-    Dropped,
-    /// A series limit leaves it out.
-    OverLimit,
-    /// A `# TYPE` line: the type of the series that follow.
-    Type(MetricType),
-    /// Any other line that is no sample.
-    Comment,
-}
-
-/// A line.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Line {
-    pub(crate) hash: u64,
-    /// Bytes up to the value, or of the whole line where there is none.
-    pub(crate) length: u32,
-    leads: u32,
-}
-
-const DROPPED: u32 = u32::MAX;
-const COMMENT: u32 = u32::MAX - 1;
-/// And the seven numbers before it.
-const TYPE: u32 = u32::MAX - 2;
-const OVER_LIMIT: u32 = TYPE - 8;
-const FIRST_SPECIAL: u32 = OVER_LIMIT;
-
-const TYPES: [MetricType; 8] = [
-    MetricType::Unknown,
-    MetricType::Counter,
-    MetricType::Gauge,
-    MetricType::Histogram,
-    MetricType::GaugeHistogram,
-    MetricType::Summary,
-    MetricType::Info,
-    MetricType::StateSet,
-];
-
-impl Line {
-    fn new(hash: u64, length: usize, leads: Leads) -> Self {
-        let leads = match leads {
-            Leads::Series(id) => id.0,
-            Leads::Dropped => DROPPED,
-            Leads::OverLimit => OVER_LIMIT,
-            Leads::Comment => COMMENT,
-            Leads::Type(metric_type) => TYPE - metric_type as u32,
-        };
-        Self { hash, length: length as u32, leads }
-    }
-
-    /// Whether it is the line with this hash and number of bytes.
-    pub(crate) fn is(&self, hash: u64, length: usize) -> bool {
-        self.hash == hash && self.length as usize == length
-    }
-
-    #[inline]
-    pub(crate) fn leads(&self) -> Leads {
-        match self.leads {
-            id if id < FIRST_SPECIAL => Leads::Series(SeriesId(id)),
-            DROPPED => Leads::Dropped,
-            OVER_LIMIT => Leads::OverLimit,
-            COMMENT => Leads::Comment,
-            code => Leads::Type(TYPES[(TYPE - code) as usize]),
-        }
-    }
-}
+use super::lines::{Leads, Line, Lines};
+use crate::series::{Habit, SeriesId};
 
 /// A line that was found by its hash.
 #[derive(Debug, Clone, Copy)]
@@ -91,18 +20,15 @@ pub(crate) struct Found {
     pub(crate) repeated: bool,
 }
 
-/// How many passes an index is kept after it was last needed.
-const KEEP_INDEX: u8 = 4;
-
 /// The lines of one target, and how far a pass over the next body has come.
 #[derive(Debug, Default)]
 pub(crate) struct Layout {
-    lines: Vec<Line>,
+    lines: Lines,
     /// Lines after the last successful pass.
     successful: usize,
     index: Option<HashTable<u32>>,
-    /// Passes since the index was needed.
-    idle: u8,
+    /// How often the index was needed lately.
+    habit: Habit,
     /// All lines were forgotten since the last successful pass.
     cleared: bool,
     pass: Pass,
@@ -128,7 +54,7 @@ struct Pass {
 impl Layout {
     /// Forgets all lines: what each leads to has to be found out again.
     pub(crate) fn clear(&mut self) {
-        self.lines = Vec::new();
+        self.lines = Lines::default();
         self.index = None;
         self.cleared = true;
     }
@@ -153,7 +79,7 @@ impl Layout {
     /// The line that is expected after `skip` others.
     #[inline]
     pub(crate) fn expected(&self, skip: usize) -> Option<Line> {
-        self.lines.get(self.pass.next as usize + skip).copied()
+        self.lines.get(self.pass.next as usize + skip)
     }
 
     /// The line expected after `skip` others has come. True when it came before in this pass.
@@ -205,13 +131,13 @@ impl Layout {
     /// Finds a line that is not the expected one.
     pub(crate) fn find(&mut self, hash: u64, length: usize) -> Option<Found> {
         self.stray();
-        self.idle = 0;
+        self.habit.needed = true;
         let lines = &self.lines;
         let index = self.index.get_or_insert_with(|| index_of(lines));
-        let &at = index.find(hash, |&at| lines[at as usize].is(hash, length))?;
+        let &at = index.find(hash, |&at| lines.at(at).is(hash, length))?;
         self.pass.jumps += 1;
         let repeated = self.take_at(at);
-        Some(Found { leads: self.lines[at as usize].leads(), repeated })
+        Some(Found { leads: self.lines.at(at).leads(), repeated })
     }
 
     /// Adds a line that [`find`](Self::find) did not find.
@@ -221,7 +147,7 @@ impl Layout {
         self.lines.push(Line::new(hash, length, leads));
         let lines = &self.lines;
         if let Some(index) = &mut self.index {
-            index.insert_unique(hash, at, |&at| lines[at as usize].hash);
+            index.insert_unique(hash, at, |&at| lines.at(at).hash);
         }
         let pass = &mut self.pass;
         pass.seen.insert(at);
@@ -252,11 +178,10 @@ impl Layout {
         if succeeded {
             self.successful = self.lines.len();
         }
-        self.idle = self.idle.saturating_add(1);
-        if self.idle > KEEP_INDEX {
+        if !self.habit.keeps() {
             self.index = None;
         }
-        for_slack(&mut self.lines);
+        self.lines.shrink();
         if self.pass.strayed {
             self.pass.order = Vec::new();
         }
@@ -275,14 +200,11 @@ impl Layout {
             if !forgotten {
                 return;
             }
-            let mut at = 0;
             let seen = &self.pass.seen;
-            self.lines.retain(|_| {
-                at += 1;
-                seen.contains(at - 1)
-            });
+            let kept = (0..lines.len() as u32).filter(|at| seen.contains(*at));
+            self.lines = kept.map(|at| lines.at(at)).collect();
         } else {
-            self.lines = self.pass.order.iter().map(|&at| lines[at as usize]).collect();
+            self.lines = self.pass.order.iter().map(|&at| lines.at(at)).collect();
         }
         // Needed again only if the next pass strays, too.
         self.index = None;
@@ -297,7 +219,7 @@ impl Layout {
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.lines.capacity() * size_of::<Line>()
+        self.lines.heap_bytes()
             + self.index.as_ref().map_or(0, |index| index.capacity() * 5)
             + self.pass.seen.heap_bytes()
             + self.pass.order.capacity() * size_of::<u32>()
@@ -313,10 +235,10 @@ pub(crate) struct Ended {
     pub(crate) forgotten: bool,
 }
 
-fn index_of(lines: &[Line]) -> HashTable<u32> {
+fn index_of(lines: &Lines) -> HashTable<u32> {
     let mut index = HashTable::with_capacity(lines.len());
     for (at, line) in lines.iter().enumerate() {
-        index.insert_unique(line.hash, at as u32, |&at| lines[at as usize].hash);
+        index.insert_unique(line.hash, at as u32, |&at| lines.at(at).hash);
     }
     index
 }
