@@ -8,8 +8,8 @@
 use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::collections::{BinaryHeap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use outrigger_config::prometheus::ScrapeConfig;
@@ -398,7 +398,7 @@ impl Shared {
             match timer.task {
                 TimerTask::Scrape { target, tick } => {
                     if target.step(Event::Due) == Action::Scrape {
-                        let turn = Turn { shared: Arc::clone(self), target, tick };
+                        let turn = Turn { shared: Arc::clone(self), target, tick, scraped: OnceLock::new() };
                         self.running.spawn(turn::run(turn));
                     }
                 }
@@ -445,12 +445,12 @@ impl Shared {
     }
 
     /// After a scrape: plans the next one.
-    fn finish(&self, target: &Arc<TargetLoop>, tick: Timestamp) {
+    fn finish(&self, target: &Arc<TargetLoop>, tick: Timestamp, scraped: Timestamp) {
         if target.step(Event::Finished) != Action::Rearm {
             return;
         }
         let schedule = target.plan.load().schedule;
-        let next = schedule.next(tick, self.clock.now());
+        let next = schedule.next(tick, scraped, self.clock.now());
         let skipped = next.since(tick) / schedule.interval_millis() - 1;
         self.metrics.skipped_ticks.add(u64::try_from(skipped).unwrap_or(0));
         self.schedule_scrape(Arc::clone(target), next);
@@ -462,11 +462,14 @@ pub(crate) struct Turn {
     pub(crate) shared: Arc<Shared>,
     pub(crate) target: Arc<TargetLoop>,
     pub(crate) tick: Timestamp,
+    /// The timestamp of the scrape, once it is known.
+    pub(crate) scraped: OnceLock<Timestamp>,
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.shared.finish(&self.target, self.tick);
+        let scraped = self.scraped.get().copied().unwrap_or(self.tick);
+        self.shared.finish(&self.target, self.tick, scraped);
     }
 }
 

@@ -75,14 +75,16 @@ impl Schedule {
     ///
     /// Ticks that passed meanwhile are lost, except one that passed less than a tenth of the interval ago (a
     /// target that hangs until a timeout as long as the interval ends just after its next tick): that one is
-    /// returned, in the past, and is to be scraped at once. After the wall clock was set back, the old phase counts
-    /// from the new time.
-    pub fn next(&self, tick: Timestamp, now: Timestamp) -> Timestamp {
+    /// returned, in the past, and is to be scraped at once. A tick at or before `scraped`, the timestamp of that scrape, is
+    /// not: a scrape that began late has taken its place. After the wall clock was set back, the old phase counts from the
+    /// new time.
+    pub fn next(&self, tick: Timestamp, scraped: Timestamp, now: Timestamp) -> Timestamp {
         let upcoming = self.tick_after(now);
         let behind = now.since(tick);
         if behind >= self.interval {
             let passed = upcoming.plus_millis(-self.interval);
-            return if now.since(passed) <= self.interval / 10 { passed } else { upcoming };
+            let is_open = now.since(passed) <= self.interval / 10 && passed > scraped;
+            return if is_open { passed } else { upcoming };
         }
         // Woken a little early, the tick itself is still ahead: it has just been scraped.
         if upcoming == tick { self.tick_after(tick) } else { upcoming }
@@ -147,14 +149,17 @@ mod tests {
             (120_500, 120_000),
             (145_000, 150_000),
         ] {
-            assert_eq!(schedule.next(tick, at(end)), at(next), "scrape ended at {end}");
+            assert_eq!(schedule.next(tick, tick, at(end)), at(next), "scrape ended at {end}");
         }
+        // The scrape itself began a whole interval late.
+        assert_eq!(schedule.next(tick, at(110_003), at(110_020)), at(120_000));
+        assert_eq!(schedule.next(tick, at(109_990), at(110_020)), at(110_000));
     }
 
     #[test]
     fn a_clock_set_back_does_not_silence_the_target() {
         let schedule = schedule(0, 10_000);
-        assert_eq!(schedule.next(at(10_000_000), at(5_003_000)), at(5_010_000));
+        assert_eq!(schedule.next(at(10_000_000), at(10_000_000), at(5_003_000)), at(5_010_000));
     }
 
     #[test]
@@ -217,7 +222,7 @@ mod tests {
             prop_assert_eq!(schedule.tick_from(tick), tick);
 
             let end = tick.plus_millis(ran);
-            let next = schedule.next(tick, end);
+            let next = schedule.next(tick, tick, end);
             prop_assert!(next > tick, "never the same tick twice");
             prop_assert_eq!(next.millis().rem_euclid(interval), expected_phase);
             prop_assert!(end.since(next) <= interval / 10, "no older backlog than a tenth of the interval");

@@ -38,6 +38,7 @@ pub(crate) async fn run(turn: Turn) {
         plan: &plan,
         started,
     };
+    let _ = turn.scraped.set(attempt.times.scrape);
     tokio::select! {
         () = attempt.run() => {}
         // Given up by a shutdown: nothing is known about the target, so nothing is said.

@@ -7,7 +7,7 @@ use super::*;
 fn histogram(float: bool, counts: &[i64]) -> Histogram {
     let floats = || counts.iter().map(|count| *count as f64).collect();
     Histogram {
-        schema: if counts.len() % 2 == 0 { 3 } else { -53 },
+        schema: if counts.len().is_multiple_of(2) { 3 } else { -53 },
         zero_threshold: 0.001,
         sum: -1.5,
         reset_hint: ResetHint::Gauge,
