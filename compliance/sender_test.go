@@ -11,7 +11,8 @@ import (
 	"github.com/prometheus/compliance/remotewrite/sender"
 )
 
-// The keys that Prometheus' own run of the suite sets, and start_timestamps for its feature st-storage.
+// The keys that Prometheus' own run of the suite sets, start_timestamps for its feature st-storage, and a deadline shorter
+// than the scrape interval: some tests want one scrape in the first request.
 const config = `
 global:
   scrape_interval: 1s
@@ -19,7 +20,7 @@ remote_write:
 - url: %q
   protobuf_message: %q
   send_exemplars: true
-  queue_config: {retry_on_http_429: true}
+  queue_config: {retry_on_http_429: true, batch_send_deadline: 300ms}
   metadata_config: {send: true}
 scrape_configs:
 - job_name: %q
