@@ -86,8 +86,8 @@ async fn what_cannot_be_started_ends_with_one_clear_error() {
     for (config, parts) in [
         ("scrape_configs: [{job_nam: x}]\n", vec!["prometheus.yml:1", "job_nam"]),
         (
-            "remote_write: [{url: 'http://h/w', protobuf_message: io.prometheus.write.v2.Request}]\n",
-            vec!["protobuf_message"],
+            "remote_write: [{url: 'http://h/w', convert_nhcb_to_classic: true}]\n",
+            vec!["convert_nhcb_to_classic"],
         ),
         (
             "scrape_configs: [{job_name: x, consul_sd_configs: [{server: 'h:1'}]}]\n",
@@ -95,12 +95,10 @@ async fn what_cannot_be_started_ends_with_one_clear_error() {
         ),
     ] {
         std::fs::write(&path, config).expect("a file");
-        let output = command()
-            .args(["run", "--data-dir", "", "--listen", "127.0.0.1:0", "-c"])
-            .arg(&path)
-            .output()
-            .await
-            .expect("the binary runs");
+        let mut command = command();
+        command.args(["run", "--data-dir", "", "--listen", "127.0.0.1:0", "-c"]).arg(&path);
+        let output = tokio::time::timeout(Duration::from_secs(60), command.kill_on_drop(true).output());
+        let output = output.await.expect("it ends by itself").expect("the binary runs");
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success(), "{text}");
         for part in parts {
