@@ -13,7 +13,7 @@ use crate::batch::MetricMetadata;
 
 /// Unchanged metadata is handed over again after this time, so that consumers can forget what is gone and receivers
 /// that were restarted hear of it.
-pub(crate) const REPEAT_MILLIS: i64 = 60 * 1_000;
+pub(crate) const REPEAT_MILLIS: i64 = 10 * 60 * 1_000;
 
 /// Most families that one target may describe.
 const MAX_FAMILIES: usize = 10_000;

@@ -646,8 +646,8 @@ async fn the_report_is_described_at_first_and_now_and_then() {
     world.configure(&[job("job")]);
     world.add("job", &[target(1, script.url())]);
     let mut found = vec![world.batches(1).await.remove(0).metadata];
-    for _ in 0..4 {
-        world.advance(crate::world::INTERVAL).await;
+    for pause in [15, 15, 15, 600] {
+        world.advance(Duration::from_secs(pause)).await;
         found.push(world.batches(1).await.remove(0).metadata);
     }
     assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [5, 0, 0, 0, 5]);

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use outrigger_storage::queue::{DiskQueue, DiskTrouble, QueueOptions, RecordId};
 
@@ -133,6 +133,9 @@ fn a_record_that_was_written_in_part_is_not_there() {
         .args(["-c", script])
         .arg(std::env::current_exe().unwrap())
         .env(CHILD_DIRECTORY, directory.path())
+        // Where these are files, the limit would be on them as well.
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .status()
         .unwrap();
     assert!(status.success());
