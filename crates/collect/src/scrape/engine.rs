@@ -399,7 +399,9 @@ impl Shared {
                 TimerTask::Scrape { target, tick } => {
                     if target.step(Event::Due) == Action::Scrape {
                         let turn = Turn { shared: Arc::clone(self), target, tick, scraped: OnceLock::new() };
-                        self.running.spawn(turn::run(turn));
+                        // Boxed: a connection that waits for the next scrape keeps the task of the last one, through
+                        // its waker, but not what that task has dropped.
+                        self.running.spawn(Box::pin(turn::run(turn)));
                     }
                 }
                 TimerTask::EndOfRun { target, stale_at } => turn::end_of_run(self, &target, stale_at),
