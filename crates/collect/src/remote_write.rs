@@ -283,6 +283,8 @@ impl SampleSink for RemoteWrite {
         for endpoint in endpoints.iter() {
             endpoint.append(batch);
         }
+        // What endpoints that are no longer configured remembered goes with the next scrape.
+        batch.series.retain_memos(|owner| endpoints.iter().any(|endpoint| endpoint.slot() == owner));
         drop(endpoints);
         let left_out = self.shared.metadata.update(batch.metadata, self.options.clock.now());
         if left_out > 0 {

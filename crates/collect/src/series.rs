@@ -212,8 +212,8 @@ impl SeriesTable {
 
     /// The hash of a series' labels: equal for equal labels in all tables of this process, not beyond.
     pub fn hash(&self, id: SeriesId) -> u64 {
-        let (group, name) = self.rows.get(id.0);
-        let name = (name != NONE).then(|| self.pair(PairId(name)).1);
+        let (group, _) = self.rows.get(id.0);
+        let name = self.metric_pair(id).map(|pair| self.pair(pair).1);
         combine(self.groups[group as usize].hash, name)
     }
 
@@ -254,12 +254,10 @@ impl SeriesTable {
         Labels::from_pairs(self.labels(id))
     }
 
-    /// The metric name of a series, or `""`.
-    pub fn metric_name(&self, id: SeriesId) -> &str {
-        match self.rows.get(id.0).1 {
-            NONE => "",
-            name => self.pair(PairId(name)).1,
-        }
+    /// The pair of a series' metric name.
+    pub fn metric_pair(&self, id: SeriesId) -> Option<PairId> {
+        let (_, name) = self.rows.get(id.0);
+        (name != NONE).then_some(PairId(name))
     }
 
     /// The series with these labels, which have [`hash_labels`] `hash`.
@@ -456,9 +454,9 @@ impl SeriesTable {
         work(memo.downcast_mut().expect("the position was chosen by its type"))
     }
 
-    /// Forgets the memos whose owner is not in `owners`.
-    pub fn retain_memos(&self, owners: &[u32]) {
-        self.memos.lock().retain(|(owner, _)| owners.contains(owner));
+    /// Forgets the memos of other owners than those that `stays` is true of.
+    pub fn retain_memos(&self, stays: impl Fn(u32) -> bool) {
+        self.memos.lock().retain(|(owner, _)| stays(*owner));
     }
 
     /// Memory of the table, memos included.
@@ -673,7 +671,7 @@ mod tests {
         table.with_memo(1, |count: &mut Count| count.0 += 1);
         assert_eq!(table.with_memo(2, |count: &mut Count| count.0), 0);
         assert_eq!(table.with_memo(1, |count: &mut Count| count.0), 1);
-        table.retain_memos(&[2]);
+        table.retain_memos(|owner| owner == 2);
         assert_eq!(table.with_memo(1, |count: &mut Count| count.0), 0);
     }
 }

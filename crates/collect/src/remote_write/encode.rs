@@ -386,7 +386,7 @@ impl Translation {
 
     /// Makes sure that what is said about the series is encoded; returns where.
     fn metadata_of(&mut self, section: &Section<'_>, series: SeriesId, builder: &mut RequestBuilder) -> u32 {
-        let name = section.table.pairs(series).find(|pair| section.table.pair(*pair).0 == METRIC_NAME);
+        let name = section.table.metric_pair(series);
         let key = name.map_or(u32::MAX, |pair| pair.0);
         self.metadata.entry(key).or_insert_with(|| {
             let mut encoded = Vec::new();

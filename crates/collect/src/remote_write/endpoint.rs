@@ -31,7 +31,6 @@ use crate::series::{SeriesId, SeriesTable};
 
 /// An endpoint and its queue. Settings can be replaced while it runs; what waits is then sent with the new ones.
 pub(crate) struct Endpoint {
-    /// Whose memos in [`crate::series::SeriesTable`] are its own.
     slot: u32,
     clock: SharedClock,
     settings: watch::Sender<Arc<Settings>>,
@@ -78,6 +77,11 @@ impl Endpoint {
 
     pub(crate) fn name(&self) -> String {
         self.settings.borrow().config.name.clone()
+    }
+
+    /// Whose memos in a [`SeriesTable`] are its own.
+    pub(crate) fn slot(&self) -> u32 {
+        self.slot
     }
 
     pub(crate) fn settings(&self) -> Arc<Settings> {
