@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use outrigger_model::fault;
+use outrigger_model::labels::Fnv1a;
 use outrigger_storage::queue::{
     AppendError, Appended, DiskQueue, OpenQueueError, QueueOptions, QueueStatistics, ReadRecordError, Record,
     RecordId, RecordMeta, Recovery,
@@ -156,10 +157,9 @@ fn report(directory: &Path, recovery: &Recovery) {
 ///
 /// By URL, not by name: a name that is not configured changes with every setting.
 pub(crate) fn directory(root: &Path, url: &str, twin: usize) -> PathBuf {
-    let mut hash = 0xcbf2_9ce4_8422_2325u64;
-    for byte in url.bytes() {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    }
+    let mut hash = Fnv1a::new();
+    hash.update(url.as_bytes());
+    let hash = hash.finish();
     let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);

@@ -293,7 +293,9 @@ impl Queue {
         let mut completed = false;
         let mut newest = i64::MIN;
         let mut before = state.open.length();
-        state.open.translation.reset(section);
+        if !was_empty {
+            state.open.translation.reset(section);
+        }
         for (series, value) in values {
             if state.open.samples == 0 {
                 let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);

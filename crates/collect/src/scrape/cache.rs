@@ -64,17 +64,9 @@ const OTHER_NAN: u64 = 0x7ff0_0000_0000_dead;
 /// A series without any sample so far.
 const NO_SAMPLE: Sample = Sample { timestamp: Timestamp::from_millis(i64::MIN), value: 0.0 };
 
-/// Most characters in the labels of an exemplar (OpenMetrics).
-const MAX_EXEMPLAR_LENGTH: usize = 128;
-
 /// A sample of that time, other than any that is offered.
 fn some_sample(timestamp: Timestamp) -> Sample {
     Sample { timestamp, value: f64::from_bits(OTHER_NAN) }
-}
-
-fn exemplar_length(offered: &BatchExemplar) -> usize {
-    let labels = offered.exemplar.labels.iter();
-    labels.map(|(name, value)| name.chars().count() + value.chars().count()).sum()
 }
 
 /// Whether `offered` is another exemplar than `newest`, and in order.
@@ -104,21 +96,13 @@ impl SeriesCache {
         self.fresh.clear();
     }
 
-    /// The series with these labels, and whether it is new.
-    pub(crate) fn series(&mut self, labels: &LabelsBuilder) -> (SeriesId, bool) {
-        let hash = hash_labels(labels.iter());
-        match self.series.find(hash, labels.iter()) {
-            Some(id) => (id, false),
-            None => (self.insert(hash, labels), true),
-        }
+    /// The series with these labels, which have [`hash_labels`] `hash`, if it is known.
+    pub(crate) fn find(&mut self, hash: u64, labels: &LabelsBuilder) -> Option<SeriesId> {
+        self.series.find(hash, labels.iter())
     }
 
-    /// The series with these labels if it is known.
-    pub(crate) fn find(&mut self, labels: &LabelsBuilder) -> Option<SeriesId> {
-        self.series.find(hash_labels(labels.iter()), labels.iter())
-    }
-
-    fn insert(&mut self, hash: u64, labels: &LabelsBuilder) -> SeriesId {
+    /// Adds a series that [`find`](Self::find) did not find.
+    pub(crate) fn insert(&mut self, hash: u64, labels: &LabelsBuilder) -> SeriesId {
         let id = self.series.insert(hash, labels.iter());
         self.fresh.insert(id.0);
         // The number may have been another's.
@@ -131,11 +115,8 @@ impl SeriesCache {
     }
 
     /// When a series that is not known had its last sample or marker, as far as that is remembered.
-    pub(crate) fn departed(&self, labels: &LabelsBuilder) -> Option<Timestamp> {
-        if self.departed.is_empty() {
-            return None;
-        }
-        self.departed.last(hash_labels(labels.iter()))
+    pub(crate) fn departed(&self, hash: u64) -> Option<Timestamp> {
+        self.departed.last(hash)
     }
 
     /// Compares `sample`, which has a time of its own or not, with the last one of its series. `pending` are those of this
@@ -268,8 +249,7 @@ impl SeriesCache {
         let mut admitted = exemplars;
         admitted.retain(|offered| {
             let newest = self.exemplars.get(&offered.series);
-            let fits = exemplar_length(offered) <= MAX_EXEMPLAR_LENGTH;
-            let admitted = fits && newest.is_none_or(|newest| is_newer(offered, newest));
+            let admitted = newest.is_none_or(|newest| is_newer(offered, newest));
             if admitted {
                 self.exemplars.insert(offered.series, offered.clone());
             }
@@ -394,7 +374,9 @@ impl SeriesCache {
         let report = self.reports[kind as usize].unwrap_or_else(|| {
             let mut labels = LabelsBuilder::from_labels(target_labels);
             labels.set(METRIC_NAME, kind.name());
-            Report { series: self.series(&labels).0, last: None }
+            let hash = hash_labels(labels.iter());
+            let known = self.find(hash, &labels);
+            Report { series: known.unwrap_or_else(|| self.insert(hash, &labels)), last: None }
         });
         let newest = match &self.explicit {
             Some(explicit) => report.last.max(Some(explicit[report.series.0 as usize].timestamp)),

@@ -32,10 +32,6 @@ impl Departed {
         self.times.get(&hash).copied()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.times.is_empty()
-    }
-
     /// Gives up what was forgotten long before `now`, and what is more than a few beside `count`.
     pub(crate) fn limit(&mut self, count: usize, now: Timestamp) {
         while let Some(&(hash, last)) = self.order.front()
@@ -77,6 +73,6 @@ mod tests {
         assert_eq!(departed.last(2_975), None);
         assert_eq!(departed.last(2_976), Some(at(KEEP_MILLIS + 3)));
         departed.limit(0, at(3 * KEEP_MILLIS));
-        assert!(departed.is_empty());
+        assert!(departed.times.is_empty());
     }
 }

@@ -212,13 +212,15 @@ impl<'a> Pass<'a> {
             exposed: Vec::new(),
         };
         let options = rules.histograms.options;
-        let reading = match format {
+        let by_line = match format {
+            Format::Text => !options.convert_classic,
             // `x_created` comes after the samples that it is about.
-            Format::OpenMetrics if options.start_timestamps => {
-                Reading::Entries(Box::new(Reader::new(format, options)))
-            }
-            Format::Text | Format::OpenMetrics if !options.convert_classic => Reading::Lines(format),
-            format => Reading::Entries(Box::new(Reader::new(format, options))),
+            Format::OpenMetrics => !options.convert_classic && !options.start_timestamps,
+            Format::Protobuf => false,
+        };
+        let reading = match by_line {
+            true => Reading::Lines(format),
+            false => Reading::Entries(Box::new(Reader::new(format, options))),
         };
         Self {
             run,
@@ -463,10 +465,7 @@ impl<'a> Pass<'a> {
         let mut read = self.metadata.reads_known(self.run.counts.scraped);
         let hash = hash_line(line);
         let layout = &mut self.run.cache.layout;
-        let expected = layout.expected(0).is_some_and(|expected| expected.is(hash, line.len()));
-        if expected {
-            layout.take_expected(0);
-        } else if layout.find(hash, line.len()).is_none() {
+        if layout.take(hash, line.len()).is_none() {
             layout.insert(hash, line.len(), leads);
             if !matches!(entry, Entry::Comment(_)) {
                 self.metadata.see_change(format);
@@ -698,48 +697,47 @@ impl Run<'_> {
             self.cache.layout.insert(hash, length, Leads::Dropped);
             return Ok(false);
         }
+        let labels_hash = hash_labels(self.builder.iter());
         let limits = self.rules.series_limits;
-        if limits.are_there() && !limits.admit(hash_labels(self.builder.iter())) {
+        if limits.are_there() && !limits.admit(labels_hash) {
             self.cache.layout.insert(hash, length, Leads::OverLimit);
             self.leave_out_over_limit(exposed);
             return Ok(false);
         }
         self.limit(&mut offered, exposed.raw())?;
         let of = ExemplarRules::of(&offered);
-        let found = self.cache.find(&self.builder);
+        let found = self.cache.find(labels_hash, &self.builder);
         // What was known before the lines were forgotten is not new.
         let is_known = found.is_some() && self.cache.layout.is_cleared();
         let (id, fate) = match found {
             Some(id) => (id, self.append(id, offered)),
-            None => match self.admit_new(&offered) {
+            None => match self.admit_new(labels_hash, &offered) {
                 Fate::Appended => {
-                    let (id, _) = self.cache.series(&self.builder);
-                    self.order_own_time(&offered);
+                    let id = self.cache.insert(labels_hash, &self.builder);
+                    if offered.own_time {
+                        self.cache.remember_own_times();
+                    }
                     self.push(id, offered);
                     (id, Fate::Appended)
                 }
-                fate => return Ok(self.note_added(fate)),
+                _ => return Ok(true),
             },
         };
         // Only a series that was taken is remembered: one that was not needs no stale marker later.
         if fate == Fate::Appended {
             self.cache.layout.insert(hash, length, Leads::Series(id));
             self.append_exemplars(id, exposed, of);
+            if !is_known && !self.over_sample_limit && self.over_bucket_limit.is_none() {
+                self.counts.series_added += 1;
+            }
         }
-        Ok(is_known || self.note_added(fate))
-    }
-
-    fn note_added(&mut self, fate: Fate) -> bool {
-        if fate == Fate::Appended && !self.over_sample_limit && self.over_bucket_limit.is_none() {
-            self.counts.series_added += 1;
-        }
-        true
+        Ok(true)
     }
 
     /// Whether a series that is not known gets its first sample; it may have had others before it was forgotten.
-    fn admit_new(&mut self, offered: &Offered) -> Fate {
+    fn admit_new(&mut self, labels_hash: u64, offered: &Offered) -> Fate {
         let fate = self.admit(offered);
-        let Some(last) = self.cache.departed(&self.builder) else { return fate };
+        let Some(last) = self.cache.departed(labels_hash) else { return fate };
         let drops = match offered.sample.timestamp.cmp(&last) {
             std::cmp::Ordering::Greater => return fate,
             _ if fate != Fate::Appended => return fate,
@@ -810,13 +808,6 @@ impl Run<'_> {
             return Fate::LeftOut;
         }
         Fate::Appended
-    }
-
-    /// The first sample with a time of its own makes the cache remember each series' last one.
-    fn order_own_time(&mut self, offered: &Offered) {
-        if offered.own_time {
-            self.cache.remember_own_times();
-        }
     }
 
     #[inline]

@@ -4,6 +4,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use outrigger_model::labels::Fnv1a;
 use outrigger_model::sample::Timestamp;
 use outrigger_model::target::ScrapeTarget;
 use parking_lot::Mutex;
@@ -185,14 +186,12 @@ impl Phase {
 
 impl TargetLoop {
     pub(crate) fn new(id: u64, job: Arc<JobState>, plan: Plan) -> Self {
-        // Any fixed mixing does: it only has to differ from job to job.
-        let mut identity = plan.target.id.0;
-        for byte in job.name.bytes() {
-            identity = (identity ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
+        let mut identity = Fnv1a::new();
+        identity.update(&plan.target.id.0.to_be_bytes());
+        identity.update(job.name.as_bytes());
         Self {
             id,
-            identity,
+            identity: identity.finish(),
             job,
             plan: ArcSwap::from_pointee(plan),
             phase: Mutex::new(Phase::Waiting),
