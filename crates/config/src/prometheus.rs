@@ -29,7 +29,10 @@ pub use discovery::{DiscoveryConfig, FileSd, HttpSd};
 pub use files::{ReferencedFile, ReferencedFileKind};
 pub use global::GlobalConfig;
 pub use kubernetes_sd::{AttachMetadata, KubernetesSd, Namespaces, Role, RoleSelector};
-pub use outrigger::{KubernetesAccess, Limits, OutriggerConfig, RequestBudget};
+pub use outrigger::{
+    CentreConfig, CentreTls, CentreToken, EtcdConfig, KubernetesAccess, Limits, OutriggerConfig,
+    RequestBudget, SelfMetricsConfig, Standby, WorkerConfig,
+};
 pub use remote_write::{MetadataConfig, QueueConfig, RemoteWriteConfig, RemoteWriteMessage};
 pub use rule_files::check_rule_file;
 pub use scrape_config::{EscapingScheme, ScrapeConfig, ScrapePhase, ScrapeProtocol};

@@ -1,6 +1,14 @@
 //! `outrigger`: what Prometheus' file has no word for.
 
+mod centre;
+mod self_metrics;
+mod worker;
+
 use std::path::PathBuf;
+
+pub use centre::{CentreConfig, CentreTls, CentreToken, EtcdConfig, Standby};
+pub use self_metrics::SelfMetricsConfig;
+pub use worker::WorkerConfig;
 
 use super::files::{Files, ReferencedFileKind};
 use crate::yaml::walk::{Cursor, Section};
@@ -16,6 +24,14 @@ pub struct OutriggerConfig {
     pub request_budget: RequestBudget,
     /// `limits`.
     pub limits: Limits,
+    /// `centre`: a master's service for workers.
+    pub centre: Option<CentreConfig>,
+    /// `worker`.
+    pub worker: Option<WorkerConfig>,
+    /// `self_metrics`: sent to receivers of their own.
+    pub self_metrics: Option<SelfMetricsConfig>,
+    /// `state_encryption_key_file`: key of what is kept on disk with secrets in it, 32 bytes in hexadecimal or base64.
+    pub state_encryption_key_file: Option<PathBuf>,
 }
 
 /// `outrigger.kubernetes`: kubectl's way to a cluster.
@@ -71,11 +87,22 @@ impl OutriggerConfig {
             kubernetes: section.section("kubernetes").map(|section| kubernetes(section, files)),
             request_budget: section.section("request_budget").map(request_budget).unwrap_or_default(),
             limits: section.section("limits").map(limits).unwrap_or_default(),
+            centre: section.section("centre").map(|section| CentreConfig::read(section, files)),
+            worker: section.section("worker").map(|section| WorkerConfig::read(section, files)),
+            self_metrics: section
+                .section("self_metrics")
+                .map(|section| SelfMetricsConfig::read(section, files)),
+            state_encryption_key_file: section
+                .get("state_encryption_key_file")
+                .and_then(|value| files.path(&value, ReferencedFileKind::Secret)),
         };
         section.finish(&[
             ("kubeconfig", "write it below kubernetes"),
             ("context", "write it below kubernetes"),
             ("cluster", "write cluster_name"),
+            ("masters", "write it below worker"),
+            ("etcd", "write it below centre"),
+            ("center", "write centre"),
         ]);
         config
     }
