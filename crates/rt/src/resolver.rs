@@ -146,6 +146,27 @@ impl Resolver {
         }
     }
 
+    /// Every name with the last good answer, to be kept on disk for [`Resolver::recall`].
+    pub fn remembered(&self) -> Vec<(Arc<str>, Arc<[IpAddr]>)> {
+        self.shared.cache.lock().names().map(|(name, addresses)| (name.clone(), addresses.clone())).collect()
+    }
+
+    /// Takes the answers of an earlier process, so that a start while the resolver is down knows the names too. They
+    /// count as due to be refreshed; a name that this process has resolved already keeps its answer, and one without
+    /// an address is left out.
+    pub fn recall(&self, names: impl IntoIterator<Item = (Arc<str>, Arc<[IpAddr]>)>) {
+        let now = Instant::now();
+        let mut cache = self.shared.cache.lock();
+        for (name, addresses) in names.into_iter().filter(|(_, addresses)| !addresses.is_empty()) {
+            cache.recall(name, addresses, now);
+        }
+    }
+
+    /// Grows whenever [`Resolver::remembered`] would answer differently.
+    pub fn changes(&self) -> u64 {
+        self.shared.cache.lock().changes
+    }
+
     /// What was done so far.
     pub fn stats(&self) -> ResolverStats {
         let cache = self.shared.cache.lock();

@@ -14,6 +14,8 @@ pub(super) struct Cache {
     max_names: usize,
     pub(super) in_flight: HashMap<Arc<str>, Lookup>,
     pub(super) stats: ResolverStats,
+    /// Grows with every name that comes, goes or has other addresses than before.
+    pub(super) changes: u64,
 }
 
 struct Entry {
@@ -39,6 +41,18 @@ impl Cache {
             max_names: max_names.max(1),
             in_flight: HashMap::new(),
             stats: ResolverStats::default(),
+            changes: 0,
+        }
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<[IpAddr]>)> {
+        self.entries.iter().map(|(name, entry)| (name, &entry.addresses))
+    }
+
+    /// Takes an answer of an earlier process: due to be refreshed, and never in place of one of this process.
+    pub(super) fn recall(&mut self, name: Arc<str>, addresses: Arc<[IpAddr]>, now: Instant) {
+        if !self.entries.contains_key(&name) && self.entries.len() < self.max_names {
+            self.insert(name, addresses, now, now);
         }
     }
 
@@ -69,11 +83,13 @@ impl Cache {
         if !self.entries.contains_key(&name) && self.entries.len() >= self.max_names {
             self.forget_least_used();
         }
+        let before = self.entries.get(&name).map(|entry| &entry.addresses);
+        self.changes += u64::from(before != Some(&addresses));
         self.entries.insert(name, Entry { addresses, fresh_until, no_refresh_until: now, last_used: now });
     }
 
     pub(super) fn remove(&mut self, name: &str) {
-        self.entries.remove(name);
+        self.changes += u64::from(self.entries.remove(name).is_some());
     }
 
     pub(super) fn defer_refresh(&mut self, name: &str, until: Instant) {
@@ -88,6 +104,7 @@ impl Cache {
         uses.sort_unstable();
         let mut surplus = self.max_names / 16 + 1;
         let newest_forgotten = uses[surplus.min(uses.len()) - 1];
+        self.changes += 1;
         self.entries.retain(|_, entry| {
             let forget = surplus > 0 && entry.last_used <= newest_forgotten;
             surplus -= usize::from(forget);

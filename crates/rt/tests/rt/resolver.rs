@@ -126,6 +126,30 @@ async fn the_last_answer_is_served_while_the_name_server_is_ill() {
     assert_eq!(resolver.stats().names, 0);
 }
 
+#[tokio::test]
+async fn a_new_process_goes_on_with_the_answers_of_the_one_before() {
+    let server = NameServer::start().await;
+    let before = server.resolver();
+    assert_eq!(before.changes(), 0);
+    before.resolve("web.test").await.unwrap();
+    let changes = before.changes();
+    assert!(changes > 0);
+    before.resolve("web.test").await.unwrap();
+    assert_eq!(before.changes(), changes);
+
+    server.fall(SILENT);
+    let after = server.resolver();
+    after.recall(before.remembered());
+    assert_eq!(after.resolve("web.test").await.unwrap()[..], [Ipv4Addr::LOCALHOST]);
+    // What was recalled is refreshed, and what was resolved is not recalled over.
+    server.fall(TWICE);
+    tokio::time::sleep(Duration::from_millis(350)).await;
+    assert_eq!(after.resolve("web.test").await.unwrap().len(), 2);
+    after.recall(before.remembered());
+    server.fall(SILENT);
+    assert_eq!(after.resolve("web.test").await.unwrap().len(), 2);
+}
+
 async fn eventually_gone(resolver: &Resolver) {
     let end = tokio::time::Instant::now() + ample();
     loop {
