@@ -12,6 +12,7 @@ mod body;
 mod cloud;
 mod connect;
 mod destination;
+mod dial;
 mod error;
 mod exchange;
 mod oauth2;
@@ -39,8 +40,10 @@ use tokio::time::Instant;
 
 pub use body::BodyReader;
 pub use cloud::{CloudAuthError, CloudEnvironment};
+pub(crate) use dial::{Dialed, Dialer};
 pub use error::{
-    BodyError, BuildClientError, HttpError, IoCause, RedirectError, Step, Subject, TlsCause, UrlError,
+    BodyError, BuildClientError, HttpError, IoCause, RedirectError, RefusedCertificate, Step, Subject,
+    TlsCause, UrlError,
 };
 pub use oauth2::TokenError;
 pub use parts::{HttpParts, ProxyProtocol, ProxyRoute};
@@ -476,6 +479,7 @@ impl ClientShared {
             user_agent: &self.user_agent,
             max_header_bytes: self.max_header_bytes,
             first_address: self.next_address.as_ref().map_or(0, |next| next.fetch_add(1, Ordering::Relaxed)),
+            tunnel: false,
             progress: attempt.progress,
         };
         let opened = way.open(attempt.destination).await?;

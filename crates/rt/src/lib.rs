@@ -1,4 +1,4 @@
-//! Runtime parts: HTTP client and server, TLS, resolver, supervisor, self-metrics.
+//! Runtime parts: HTTP client and server, gRPC, TLS, resolver, supervisor, self-metrics.
 //!
 //! Mechanism without policy: what to request, when to try again and what to do with an answer is the caller's.
 //!
@@ -7,6 +7,7 @@
 //! the Kubernetes client library looks for it.
 
 mod file;
+pub mod grpc;
 pub mod http;
 pub mod log_limit;
 pub mod metrics;

@@ -1,5 +1,7 @@
 //! An HTTP server for one router: bounded in connections, headers, bodies and patience.
 
+mod detect;
+mod names;
 mod patience;
 
 use std::convert::Infallible;
@@ -29,16 +31,16 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::http::IoCause;
+use crate::http::{IoCause, TlsCause};
 use crate::log_limit::LogLimit;
 use crate::tls::{AcceptorSource, TlsSetupError};
+pub use names::CertificateNames;
+
+use detect::detect_http2;
 use patience::{PatientBody, PatientStream};
 
 /// Most headers of a request.
 const MAX_HEADERS: usize = 100;
-
-/// Most requests at once on one HTTP/2 connection.
-const MAX_STREAMS: u32 = 64;
 
 /// Pause after a failed accept, which for want of file descriptors would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -93,6 +95,25 @@ pub struct ServerLimits {
     pub patience: Duration,
     /// Time that open requests get after the shutdown began.
     pub drain: Duration,
+    /// Most requests at once on one HTTP/2 connection.
+    pub max_streams: u32,
+    /// An HTTP/2 client that is silent for so long is pinged, and let go when it does not answer within it.
+    pub keep_alive: Duration,
+    /// Bodies are streams without an end: [`ServerLimits::max_body_bytes`] and the patience while reading do not
+    /// apply to them. For routers that limit each message, as [`crate::grpc::duplex_service`] does.
+    pub streaming: bool,
+}
+
+impl ServerLimits {
+    /// For long-lived streams: a client that vanished is found within 6 s.
+    pub fn for_streams() -> Self {
+        Self {
+            max_connections: 2_048,
+            keep_alive: Duration::from_secs(3),
+            streaming: true,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for ServerLimits {
@@ -103,6 +124,9 @@ impl Default for ServerLimits {
             max_body_bytes: 8 << 20,
             patience: Duration::from_secs(30),
             drain: Duration::from_secs(10),
+            max_streams: 64,
+            keep_alive: Duration::from_secs(30),
+            streaming: false,
         }
     }
 }
@@ -160,16 +184,20 @@ impl Server {
     }
 
     /// Serves `router` until `shutdown` is cancelled; then accepts no more, lets open requests finish within
-    /// [`ServerLimits::drain`], and returns. Plain HTTP is HTTP/1.1, HTTPS also HTTP/2.
+    /// [`ServerLimits::drain`], and returns. HTTP/1.1 and HTTP/2 are spoken; without TLS, HTTP/2 only with clients
+    /// that begin with it.
     ///
-    /// Handlers find the client's address as `ConnectInfo<SocketAddr>`. A body over the limit is answered 413.
+    /// Handlers find the client's address as `ConnectInfo<SocketAddr>`, its [`CertificateNames`] when the server asks
+    /// for certificates, and a [`ConnectionCloser`]. A body over the limit is answered 413.
     pub async fn serve(self, router: Router, shutdown: CancellationToken) {
         let Self { listener, tls, limits, .. } = self;
         let slots = Arc::new(Semaphore::new(limits.max_connections.max(1)));
         let log_limit = LogLimit::new(Duration::from_secs(30));
         // The one body limit is the server's.
         let router = router.layer(DefaultBodyLimit::disable());
-        let context = Arc::new(ConnectionContext { router, tls, limits, shutdown: shutdown.clone() });
+        let handshakes = LogLimit::new(Duration::from_secs(30));
+        let context =
+            Arc::new(ConnectionContext { router, tls, limits, handshakes, shutdown: shutdown.clone() });
         let mut connections = JoinSet::new();
         loop {
             let next = async {
@@ -211,28 +239,78 @@ struct ConnectionContext {
     router: Router,
     tls: Option<AcceptorSource>,
     limits: ServerLimits,
+    /// Lines about failed handshakes, by address.
+    handshakes: LogLimit,
     shutdown: CancellationToken,
+}
+
+/// Closes the connection that a request came on, whatever it still carries. A request extension.
+#[derive(Debug, Clone)]
+pub struct ConnectionCloser(CancellationToken);
+
+impl ConnectionCloser {
+    /// Closes it.
+    pub fn close(&self) {
+        self.0.cancel();
+    }
+}
+
+/// One client, for its requests.
+#[derive(Clone)]
+struct Client {
+    address: SocketAddr,
+    names: Option<CertificateNames>,
+    closer: ConnectionCloser,
 }
 
 impl ConnectionContext {
     async fn serve_connection(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         let _ = stream.set_nodelay(true);
         let stream = PatientStream::new(stream, self.limits.patience);
-        let result = match &self.tls {
-            None => self.serve_http1(stream, peer).await,
-            Some(tls) => match self.accept_tls(tls, stream).await {
-                Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
-                    self.serve_http2(stream, peer).await
-                }
-                Ok(stream) => self.serve_http1(stream, peer).await,
-                Err(error) => {
-                    tracing::debug!(%peer, %error, "TLS handshake failed");
-                    return;
-                }
-            },
+        let closed = CancellationToken::new();
+        let mut client = Client { address: peer, names: None, closer: ConnectionCloser(closed.clone()) };
+        let serving = async {
+            match &self.tls {
+                None => match tokio::time::timeout(self.limits.patience, detect_http2(stream)).await {
+                    Ok(Ok((stream, true))) => self.serve_http2(stream, client).await,
+                    Ok(Ok((stream, false))) => self.serve_http1(stream, client).await,
+                    Ok(Err(_)) | Err(_) => Ok(()),
+                },
+                Some(tls) => match self.accept_tls(tls, stream).await {
+                    Ok(stream) => {
+                        let session = stream.get_ref().1;
+                        client.names = session.peer_certificates().map(CertificateNames::of_chain);
+                        if session.alpn_protocol() == Some(b"h2") {
+                            self.serve_http2(stream, client).await
+                        } else {
+                            self.serve_http1(stream, client).await
+                        }
+                    }
+                    Err(error) => {
+                        self.report_handshake(peer, error);
+                        Ok(())
+                    }
+                },
+            }
+        };
+        let result = tokio::select! {
+            result = serving => result,
+            () = closed.cancelled() => return,
         };
         if let Err(error) = result {
             tracing::debug!(%peer, error = %outrigger_model::fault::chain(&error), "connection failed");
+        }
+    }
+
+    /// Certificates that do not fit are the operator's business; connections that come and go are not.
+    fn report_handshake(&self, peer: SocketAddr, error: io::Error) {
+        match TlsCause::from_io(error) {
+            TlsCause::Io(error) => tracing::debug!(%peer, %error, "TLS handshake failed"),
+            cause => {
+                if let Some(suppressed) = self.handshakes.permit(&peer.ip().to_string()) {
+                    tracing::warn!(%peer, error = %cause, suppressed, "TLS handshake with a client failed");
+                }
+            }
         }
     }
 
@@ -245,11 +323,11 @@ impl ConnectionContext {
         tokio::time::timeout(self.limits.patience, TlsAcceptor::from(config).accept(stream)).await?
     }
 
-    async fn serve_http1<S>(&self, stream: S, peer: SocketAddr) -> Result<(), hyper::Error>
+    async fn serve_http1<S>(&self, stream: S, client: Client) -> Result<(), hyper::Error>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let service = service_fn(|request| self.answer(request, peer));
+        let service = service_fn(|request| self.answer(request, &client));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.patience)
@@ -265,20 +343,20 @@ impl ConnectionContext {
         connection.await
     }
 
-    async fn serve_http2<S>(self: &Arc<Self>, stream: S, peer: SocketAddr) -> Result<(), hyper::Error>
+    async fn serve_http2<S>(self: &Arc<Self>, stream: S, client: Client) -> Result<(), hyper::Error>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let context = self.clone();
         let service = service_fn(move |request| {
-            let context = context.clone();
-            async move { context.answer(request, peer).await }
+            let (context, client) = (context.clone(), client.clone());
+            async move { context.answer(request, &client).await }
         });
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            .keep_alive_interval(self.limits.patience)
-            .keep_alive_timeout(self.limits.patience)
-            .max_concurrent_streams(MAX_STREAMS)
+            .keep_alive_interval(self.limits.keep_alive)
+            .keep_alive_timeout(self.limits.keep_alive)
+            .max_concurrent_streams(self.limits.max_streams)
             .max_header_list_size(u32::try_from(self.limits.max_header_bytes).unwrap_or(u32::MAX))
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
@@ -289,15 +367,23 @@ impl ConnectionContext {
         connection.await
     }
 
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Result<Response, Infallible> {
-        if request.body().size_hint().lower() > self.limits.max_body_bytes as u64 {
-            return Ok(StatusCode::PAYLOAD_TOO_LARGE.into_response());
-        }
+    async fn answer(&self, request: Request<Incoming>, client: &Client) -> Result<Response, Infallible> {
         let limits = self.limits;
-        let mut request = request.map(|body| {
-            Body::new(PatientBody::new(Limited::new(body, limits.max_body_bytes), limits.patience))
-        });
-        request.extensions_mut().insert(ConnectInfo(peer));
+        let mut request = if limits.streaming {
+            request.map(Body::new)
+        } else if request.body().size_hint().lower() > limits.max_body_bytes as u64 {
+            return Ok(StatusCode::PAYLOAD_TOO_LARGE.into_response());
+        } else {
+            request.map(|body| {
+                Body::new(PatientBody::new(Limited::new(body, limits.max_body_bytes), limits.patience))
+            })
+        };
+        let extensions = request.extensions_mut();
+        extensions.insert(ConnectInfo(client.address));
+        extensions.insert(client.closer.clone());
+        if let Some(names) = &client.names {
+            extensions.insert(names.clone());
+        }
         self.router.clone().oneshot(request).await
     }
 }

@@ -1,6 +1,7 @@
 //! TLS configurations for client and server, built from PEM text or files, and anew when a file changes.
 
 mod client;
+pub(crate) mod der;
 mod server;
 mod validity;
 

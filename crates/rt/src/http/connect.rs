@@ -49,6 +49,12 @@ pub(super) enum Opened {
     Http2(http2::SendRequest<Full<Bytes>>),
 }
 
+/// A new byte stream.
+pub(super) enum OpenedStream {
+    Plain(Box<dyn Stream>),
+    Tls(TlsStream<Box<dyn Stream>>),
+}
+
 /// How to get to a destination.
 pub(super) struct Way<'a> {
     pub(super) resolver: &'a Resolver,
@@ -61,12 +67,25 @@ pub(super) struct Way<'a> {
     pub(super) max_header_bytes: usize,
     /// Which of the host's addresses is tried first, counted round.
     pub(super) first_address: usize,
+    /// A proxy is asked for a tunnel for plain HTTP, too.
+    pub(super) tunnel: bool,
     pub(super) progress: &'a Progress,
 }
 
 impl Way<'_> {
     /// Opens a connection on which requests for the destination can be sent.
     pub(super) async fn open(&self, destination: &Destination) -> Result<Opened, HttpError> {
+        match self.open_stream(destination).await? {
+            OpenedStream::Plain(stream) => Ok(Opened::Http1(TokioIo::new(Transport::new(stream)))),
+            OpenedStream::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+                self.start_http2(stream).await.map(Opened::Http2)
+            }
+            OpenedStream::Tls(stream) => Ok(Opened::Http1(TokioIo::new(Transport::new(Box::new(stream))))),
+        }
+    }
+
+    /// Opens a byte stream to the destination, with TLS when its scheme asks for it.
+    pub(super) async fn open_stream(&self, destination: &Destination) -> Result<OpenedStream, HttpError> {
         let stream = match (self.proxy, &destination.socket) {
             (None, Some(path)) => {
                 self.progress.enter(Step::Connect);
@@ -83,17 +102,14 @@ impl Way<'_> {
             }
         };
         let (Scheme::Https, Some(configs)) = (destination.scheme, self.tls_configs) else {
-            return Ok(Opened::Http1(TokioIo::new(Transport::new(stream))));
+            return Ok(OpenedStream::Plain(stream));
         };
         self.progress.enter(Step::Tls);
         let name = self.tls.server_name(&destination.host);
         let stream = handshake(configs.http.clone(), name, stream)
             .await
             .map_err(|source| HttpError::Tls { subject: self.progress.subject(), source })?;
-        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-            return self.start_http2(stream).await.map(Opened::Http2);
-        }
-        Ok(Opened::Http1(TokioIo::new(Transport::new(Box::new(stream)))))
+        Ok(OpenedStream::Tls(stream))
     }
 
     fn connect_error(&self, error: io::Error) -> HttpError {
@@ -135,7 +151,7 @@ impl Way<'_> {
         };
         if proxy.scheme == ProxyScheme::Socks5 {
             socks5(&mut stream, proxy, destination).await?;
-        } else if destination.scheme == Scheme::Https {
+        } else if destination.scheme == Scheme::Https || self.tunnel {
             self.ask_to_connect(&mut stream, proxy, destination).await?;
         }
         Ok(stream)

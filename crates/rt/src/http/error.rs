@@ -317,6 +317,14 @@ pub enum BuildClientError {
     /// A TLS setting.
     #[error("tls_config")]
     Tls(#[from] TlsSetupError),
+    /// The server's URL.
+    #[error("URL {url:?} is not usable")]
+    Url {
+        /// The URL without user information and query.
+        url: String,
+        /// What is wrong with it.
+        source: UrlError,
+    },
     /// The proxy's URL.
     #[error("proxy_url is not usable")]
     ProxyUrl(#[source] UrlError),
@@ -396,6 +404,25 @@ pub enum TlsCause {
         /// Names in the certificate.
         names: Vec<String>,
     },
+    /// The certificate is not valid any more.
+    #[error("certificate expired at {not_after} (it is {now} by this machine's clock)")]
+    Expired {
+        /// End of its validity.
+        not_after: jiff::Timestamp,
+        /// When it was checked.
+        now: jiff::Timestamp,
+    },
+    /// The certificate is not valid yet.
+    #[error("certificate is not valid before {not_before} (it is {now} by this machine's clock)")]
+    NotYetValid {
+        /// Begin of its validity.
+        not_before: jiff::Timestamp,
+        /// When it was checked.
+        now: jiff::Timestamp,
+    },
+    /// The other side does not accept this side's certificate, or wants one.
+    #[error("the other side refuses this side's certificate: {0}")]
+    Refused(RefusedCertificate),
     /// Anything else of TLS.
     #[error("{0}")]
     Other(rustls::Error),
@@ -422,13 +449,61 @@ impl TlsCause {
 
     fn from_tls(error: rustls::Error) -> Self {
         use rustls::CertificateError;
-        match error {
+        match error.clone() {
             rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => TlsCause::UnknownAuthority,
             rustls::Error::InvalidCertificate(CertificateError::NotValidForNameContext {
                 expected,
                 presented,
             }) => TlsCause::Name { expected: expected.to_str().into_owned(), names: presented },
-            other => TlsCause::Other(other),
+            rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { time, not_after }) => {
+                TlsCause::Expired { not_after: instant(not_after), now: instant(time) }
+            }
+            rustls::Error::InvalidCertificate(CertificateError::NotValidYetContext { time, not_before }) => {
+                TlsCause::NotYetValid { not_before: instant(not_before), now: instant(time) }
+            }
+            rustls::Error::AlertReceived(alert) => match RefusedCertificate::from_alert(alert) {
+                Some(refused) => TlsCause::Refused(refused),
+                None => TlsCause::Other(error),
+            },
+            _ => TlsCause::Other(error),
+        }
+    }
+}
+
+fn instant(time: rustls_pki_types::UnixTime) -> jiff::Timestamp {
+    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX)
+}
+
+/// What the other side of a TLS connection has against this side's certificate (RFC 8446 section 6.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RefusedCertificate {
+    /// Not valid any more, or not yet.
+    #[error("it has expired or is not valid yet, by the other side's clock")]
+    Expired,
+    /// From an authority that it does not know.
+    #[error("no authority that the other side trusts has issued it")]
+    UnknownAuthority,
+    /// It wants one and got none.
+    #[error("it wants one and none is configured (set cert_file and key_file)")]
+    Missing,
+    /// For another name, malformed, revoked, of an unsupported kind.
+    #[error("it is malformed, revoked, for another name or for another purpose")]
+    Bad,
+}
+
+impl RefusedCertificate {
+    fn from_alert(alert: rustls::AlertDescription) -> Option<Self> {
+        use rustls::AlertDescription;
+        match alert {
+            AlertDescription::CertificateExpired => Some(Self::Expired),
+            AlertDescription::UnknownCA => Some(Self::UnknownAuthority),
+            AlertDescription::CertificateRequired | AlertDescription::NoCertificate => Some(Self::Missing),
+            AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateUnknown => Some(Self::Bad),
+            _ => None,
         }
     }
 }

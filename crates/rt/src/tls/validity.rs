@@ -4,9 +4,8 @@
 use rustls::{CertificateError, Error};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
-const SEQUENCE: u8 = 0x30;
-const INTEGER: u8 = 0x02;
-const EXPLICIT_VERSION: u8 = 0xa0;
+use super::der::{EXPLICIT_VERSION, INTEGER, SEQUENCE, element};
+
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
@@ -43,25 +42,6 @@ fn validity(certificate: &[u8]) -> Option<(i64, i64)> {
     let (not_before, rest) = time(period)?;
     let (not_after, _) = time(rest)?;
     Some((not_before, not_after))
-}
-
-/// Content of the DER element with this tag at the start of `input`, and what follows it.
-fn element(input: &[u8], expected_tag: u8) -> Option<(&[u8], &[u8])> {
-    let (&tag, rest) = input.split_first()?;
-    if tag != expected_tag {
-        return None;
-    }
-    let (&first, mut rest) = rest.split_first()?;
-    let mut length = usize::from(first);
-    if first >= 0x80 {
-        let octets = usize::from(first & 0x7f);
-        if octets == 0 || octets > 4 || rest.len() < octets {
-            return None;
-        }
-        length = rest[..octets].iter().fold(0, |length, octet| length << 8 | usize::from(*octet));
-        rest = &rest[octets..];
-    }
-    (rest.len() >= length).then(|| rest.split_at(length))
 }
 
 fn time(input: &[u8]) -> Option<(i64, &[u8])> {
