@@ -12,6 +12,7 @@ mod not_acted_on;
 mod other_discovery;
 mod other_sections;
 mod outrigger;
+pub mod parts;
 mod relabel_rules;
 mod remote_write;
 mod rule_files;

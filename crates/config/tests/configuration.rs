@@ -5,6 +5,7 @@ mod configuration {
     pub(crate) mod disk;
     pub(crate) mod messages;
     pub(crate) mod notices;
+    pub(crate) mod parts;
     pub(crate) mod promtool;
     pub(crate) mod values;
 }

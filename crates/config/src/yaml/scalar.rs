@@ -40,6 +40,15 @@ impl Scalar {
         &self.text
     }
 
+    /// Written without quotes and not as a block.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.plain
+    }
+
+    pub(crate) fn tag(&self) -> Tag {
+        self.tag
+    }
+
     pub(crate) fn is_null(&self) -> bool {
         self.tag == Tag::Null || (self.plain && self.tag == Tag::None && is_null_word(&self.text))
     }
