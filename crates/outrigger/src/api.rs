@@ -1,5 +1,6 @@
 //! The HTTP surface: page, its data, Prometheus' API, self-metrics, health, reload.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,10 +11,11 @@ use axum::routing::{get, post};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use outrigger_collect::remote_write::RemoteWrite;
-use outrigger_collect::scrape::ScrapeEngine;
-use outrigger_control::Discovery;
+use outrigger_collect::scrape::{ScrapeEngine, TargetStatus};
+use outrigger_control::{Discovery, JobSnapshot};
 use outrigger_model::clock::SharedClock;
 use outrigger_model::sample::Timestamp;
+use outrigger_model::target::TargetId;
 use outrigger_rt::metrics::Registry;
 use outrigger_rt::supervisor::Supervisor;
 use parking_lot::RwLock;
@@ -24,18 +26,50 @@ use crate::page_api::{self, TargetQuery};
 use crate::prometheus_api;
 use crate::reload::ReloadRequest;
 
+/// The parts of this process; which it has depends on its role.
+#[derive(Clone, Default)]
+pub(crate) struct Parts {
+    /// `run` and `worker`.
+    pub(crate) engine: Option<ScrapeEngine>,
+    /// `run` and `worker`.
+    pub(crate) remote_write: Option<Arc<RemoteWrite>>,
+    /// `run` and `master`.
+    pub(crate) discovery: Option<Arc<Discovery>>,
+}
+
 /// What the handlers read.
 pub(crate) struct AppState {
     pub(crate) clock: SharedClock,
     pub(crate) registry: Registry,
     pub(crate) supervisor: Supervisor,
-    pub(crate) engine: ScrapeEngine,
-    pub(crate) remote_write: Arc<RemoteWrite>,
-    pub(crate) discovery: Arc<Discovery>,
+    pub(crate) role: Role,
+    pub(crate) parts: Parts,
     pub(crate) started: Timestamp,
     pub(crate) config_path: PathBuf,
     config: RwLock<ConfigState>,
     reloads: mpsc::Sender<ReloadRequest>,
+}
+
+/// What this process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Everything in one process.
+    Run,
+    /// Discovers and assigns.
+    Master,
+    /// Scrapes what a master assigns.
+    Worker,
+}
+
+impl Role {
+    /// As it is written in metrics and on the page.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Role::Run => "run",
+            Role::Master => "master",
+            Role::Worker => "worker",
+        }
+    }
 }
 
 /// The configuration in force, as far as it is shown.
@@ -51,26 +85,14 @@ impl AppState {
         clock: SharedClock,
         registry: Registry,
         supervisor: Supervisor,
-        engine: ScrapeEngine,
-        remote_write: Arc<RemoteWrite>,
-        discovery: Arc<Discovery>,
+        role: Role,
+        parts: Parts,
         config_path: PathBuf,
         reloads: mpsc::Sender<ReloadRequest>,
     ) -> Self {
         let started = clock.now();
         let config = RwLock::default();
-        Self {
-            clock,
-            registry,
-            supervisor,
-            engine,
-            remote_write,
-            discovery,
-            started,
-            config_path,
-            config,
-            reloads,
-        }
+        Self { clock, registry, supervisor, role, parts, started, config_path, config, reloads }
     }
 
     /// The configuration in force.
@@ -102,11 +124,21 @@ impl AppState {
         }
     }
 
+    /// The jobs that this process discovers targets for.
+    pub(crate) fn jobs(&self) -> Vec<JobSnapshot> {
+        self.parts.discovery.as_ref().map(|discovery| discovery.jobs()).unwrap_or_default()
+    }
+
+    /// The last scrapes of a job's targets, as far as they are made here.
+    pub(crate) fn job_status(&self, job: &str) -> HashMap<TargetId, TargetStatus> {
+        self.parts.engine.as_ref().map(|engine| engine.job_status(job)).unwrap_or_default()
+    }
+
     /// What is not ready yet.
     pub(crate) fn not_ready(&self) -> Vec<String> {
         let mut waiting: Vec<String> =
             self.supervisor.unready().iter().map(|name| name.to_string()).collect();
-        for job in self.discovery.jobs() {
+        for job in self.jobs() {
             let unsettled =
                 job.providers.iter().filter(|provider| !provider.ready && provider.error.is_none());
             waiting.extend(unsettled.map(|provider| {

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use outrigger_collect::remote_write::EndpointStatus;
-use outrigger_collect::scrape::{Health, TargetStatus};
+use outrigger_collect::scrape::{Health, ScrapeEngine, TargetStatus};
 use outrigger_control::{ActiveTarget, ClusterSnapshot, InactiveTarget, JobSnapshot, WatchStatus};
 use outrigger_model::sample::Timestamp;
 use outrigger_model::target::{ScrapeTarget, TargetId};
@@ -23,6 +23,7 @@ pub(crate) struct Overview {
     pub(crate) now_ms: i64,
     pub(crate) started_ms: i64,
     pub(crate) version: &'static str,
+    pub(crate) role: &'static str,
     pub(crate) ready: bool,
     pub(crate) not_ready: Vec<String>,
     pub(crate) config_path: String,
@@ -133,25 +134,36 @@ pub(crate) struct Target {
 pub(crate) fn overview(state: &AppState) -> Overview {
     let config = state.config();
     let not_ready = state.not_ready();
-    let jobs = state.discovery.jobs();
+    let parts = &state.parts;
     Overview {
         now_ms: state.clock.now().millis(),
         started_ms: state.started.millis(),
         version: env!("CARGO_PKG_VERSION"),
+        role: state.role.as_str(),
         ready: not_ready.is_empty(),
         not_ready,
         config_path: state.config_path.display().to_string(),
         config_loaded_ms: config.loaded.millis(),
         config_error: config.error,
-        samples_scraped: state.engine.samples_scraped(),
-        jobs: jobs.into_iter().map(|job| job_row(state, job)).collect(),
-        clusters: state.discovery.clusters().into_iter().map(cluster_row).collect(),
-        remote_write: state.remote_write.status().into_iter().map(endpoint_row).collect(),
+        samples_scraped: parts.engine.as_ref().map_or(0, ScrapeEngine::samples_scraped),
+        jobs: state.jobs().into_iter().map(|job| job_row(state, job)).collect(),
+        clusters: parts
+            .discovery
+            .iter()
+            .flat_map(|discovery| discovery.clusters())
+            .map(cluster_row)
+            .collect(),
+        remote_write: parts
+            .remote_write
+            .iter()
+            .flat_map(|remote| remote.status())
+            .map(endpoint_row)
+            .collect(),
     }
 }
 
 fn job_row(state: &AppState, job: JobSnapshot) -> Job {
-    let statuses = state.engine.job_status(&job.config.job_name);
+    let statuses = state.job_status(&job.config.job_name);
     let count = |health| statuses.values().filter(|status| status.health == health).count() as u64;
     let (up, down) = (count(Health::Up), count(Health::Down));
     Job {
@@ -232,6 +244,7 @@ fn endpoint_row(endpoint: EndpointStatus) -> Endpoint {
 pub(crate) fn targets(state: &AppState, query: &TargetQuery) -> TargetPage {
     let limit = if query.limit == 0 { 100 } else { query.limit.min(MAX_PAGE) };
     let mut page = TargetPage { total: 0, offset: query.offset, targets: Vec::new() };
+    let Some(discovery) = &state.parts.discovery else { return page };
     let job = (!query.job.is_empty()).then_some(query.job.as_str());
     let statuses = Statuses::of(state, job);
     if matches!(query.state.as_str(), "" | "up" | "down" | "unknown") {
@@ -239,7 +252,7 @@ pub(crate) fn targets(state: &AppState, query: &TargetQuery) -> TargetPage {
             let health = statuses.get(target).map_or(Health::Unknown, |status| status.health);
             (query.state.is_empty() || health.as_str() == query.state) && contains(target, &query.search)
         };
-        let found = state.discovery.active(job, filter, query.offset, limit);
+        let found = discovery.active(job, filter, query.offset, limit);
         page.total += found.total;
         page.targets.extend(found.items.into_iter().map(|target| active_row(target, &statuses)));
     }
@@ -252,8 +265,8 @@ pub(crate) fn targets(state: &AppState, query: &TargetQuery) -> TargetPage {
         let offset = query.offset.saturating_sub(page.total);
         let room = limit - page.targets.len();
         let found = match name {
-            "dropped" => state.discovery.dropped(job, offset, room),
-            _ => state.discovery.failed(job, offset, room),
+            "dropped" => discovery.dropped(job, offset, room),
+            _ => discovery.failed(job, offset, room),
         };
         page.total += found.total;
         page.targets.extend(found.items.into_iter().map(|target| inactive_row(target, name)));
@@ -268,9 +281,9 @@ impl Statuses {
     fn of(state: &AppState, job: Option<&str>) -> Self {
         let names = match job {
             Some(job) => vec![job.to_owned()],
-            None => state.discovery.jobs().iter().map(|job| job.config.job_name.to_string()).collect(),
+            None => state.jobs().iter().map(|job| job.config.job_name.to_string()).collect(),
         };
-        Self(names.into_iter().map(|name| (name.clone(), state.engine.job_status(&name))).collect())
+        Self(names.into_iter().map(|name| (name.clone(), state.job_status(&name))).collect())
     }
 
     fn get(&self, target: &ScrapeTarget) -> Option<&TargetStatus> {

@@ -83,7 +83,7 @@ async fn targets(State(state): State<Arc<AppState>>, Query(query): Query<Targets
     if dropped {
         answer.dropped_target_counts = Some(BTreeMap::new());
     }
-    for job in state.discovery.jobs() {
+    for job in state.jobs() {
         let name = &job.config.job_name;
         if !query.scrape_pool.is_empty() && *query.scrape_pool != **name {
             continue;
@@ -100,8 +100,9 @@ async fn targets(State(state): State<Arc<AppState>>, Query(query): Query<Targets
 }
 
 fn add_active(state: &AppState, job: &str, into: &mut Vec<ActiveTarget>) {
-    let statuses = state.engine.job_status(job);
-    let found = state.discovery.active(Some(job), |_| true, 0, usize::MAX);
+    let statuses = state.job_status(job);
+    let Some(discovery) = &state.parts.discovery else { return };
+    let found = discovery.active(Some(job), |_| true, 0, usize::MAX);
     for outrigger_control::ActiveTarget { target, discovered, .. } in found.items {
         let status = statuses.get(&target.id).cloned().unwrap_or_default();
         into.push(ActiveTarget {
@@ -121,7 +122,8 @@ fn add_active(state: &AppState, job: &str, into: &mut Vec<ActiveTarget>) {
 }
 
 fn add_dropped(state: &AppState, job: &str, into: &mut Vec<DroppedTarget>) {
-    let found = state.discovery.dropped(Some(job), 0, usize::MAX);
+    let Some(discovery) = &state.parts.discovery else { return };
+    let found = discovery.dropped(Some(job), 0, usize::MAX);
     into.extend(found.items.into_iter().map(|target| DroppedTarget {
         discovered_labels: label_map(&target.discovered),
         scrape_pool: job.to_owned(),
@@ -136,7 +138,7 @@ struct ScrapePools {
 
 async fn scrape_pools(State(state): State<Arc<AppState>>) -> Response {
     let mut scrape_pools: Vec<String> =
-        state.discovery.jobs().iter().map(|job| job.config.job_name.to_string()).collect();
+        state.jobs().iter().map(|job| job.config.job_name.to_string()).collect();
     scrape_pools.sort();
     success(ScrapePools { scrape_pools })
 }

@@ -24,7 +24,7 @@ use outrigger_rt::signal::{Signal, Signals};
 use outrigger_rt::supervisor::{Phase, Supervisor};
 use tokio::sync::mpsc;
 
-use crate::api::{self, AppState};
+use crate::api::{self, AppState, Parts, Role};
 use crate::args::{RunArgs, WebArgs};
 use crate::local_files::load_config;
 use crate::reload::{ReloadRequest, Reloader};
@@ -176,9 +176,12 @@ pub(crate) async fn build(
         clock,
         registry,
         supervisor.clone(),
-        engine.clone(),
-        remote_write.clone(),
-        discovery.clone(),
+        Role::Run,
+        Parts {
+            engine: Some(engine.clone()),
+            remote_write: Some(remote_write.clone()),
+            discovery: Some(discovery.clone()),
+        },
         config_path.clone(),
         reload_sender,
     ));
