@@ -12,6 +12,7 @@ mod process;
 mod prometheus_api;
 mod reload;
 mod run;
+mod running;
 
 use std::process::ExitCode;
 

@@ -1,17 +1,11 @@
 //! Reloading the configuration: all of it or nothing of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use outrigger_collect::remote_write::RemoteWrite;
-use outrigger_collect::scrape::ScrapeEngine;
-use outrigger_config::prometheus::Config;
-use outrigger_control::{ApplyErrors, Discovery};
-use outrigger_model::fault;
 use tokio::sync::oneshot;
 
 use crate::api::AppState;
-use crate::run::load_for_run;
 
 /// A `POST /-/reload` that waits for its outcome.
 pub(crate) struct ReloadRequest(pub(crate) oneshot::Sender<Result<(), String>>);
@@ -23,34 +17,37 @@ impl ReloadRequest {
     }
 }
 
+/// The parts of a process that a configuration is put in force in.
+pub(crate) trait Configurable: Send + 'static {
+    /// A configuration file that was read and checked.
+    type Loaded: Send;
+
+    /// Reads and checks a file.
+    fn load(&self, path: &Path) -> anyhow::Result<Self::Loaded>;
+
+    /// Puts it in force; putting the same in force again changes nothing.
+    fn apply(&self, loaded: &Self::Loaded) -> Result<(), String>;
+}
+
 /// Holds the configuration in force and puts another in its place.
-pub(crate) struct Reloader {
+pub(crate) struct Reloader<C: Configurable> {
     path: PathBuf,
-    current: Config,
-    engine: ScrapeEngine,
-    remote_write: Arc<RemoteWrite>,
-    discovery: Arc<Discovery>,
+    current: C::Loaded,
+    parts: C,
     state: Arc<AppState>,
 }
 
-impl Reloader {
-    pub(crate) fn new(
-        path: PathBuf,
-        current: Config,
-        engine: ScrapeEngine,
-        remote_write: Arc<RemoteWrite>,
-        discovery: Arc<Discovery>,
-        state: Arc<AppState>,
-    ) -> Self {
-        Self { path, current, engine, remote_write, discovery, state }
+impl<C: Configurable> Reloader<C> {
+    pub(crate) fn new(path: PathBuf, current: C::Loaded, parts: C, state: Arc<AppState>) -> Self {
+        Self { path, current, parts, state }
     }
 
-    /// Starts discovery with the configuration in force.
+    /// Puts the configuration that the process began with in force.
     ///
     /// # Errors
-    /// When discovery cannot run it.
+    /// What cannot run it.
     pub(crate) fn start(&self) -> anyhow::Result<()> {
-        self.discovery.apply(&self.current).map_err(|errors| anyhow::anyhow!(describe(&errors)))?;
+        self.parts.apply(&self.current).map_err(anyhow::Error::msg)?;
         self.state.config_loaded();
         Ok(())
     }
@@ -60,9 +57,11 @@ impl Reloader {
     /// # Errors
     /// Why it is not in force; the earlier one then still is.
     pub(crate) fn reload(&mut self) -> Result<(), String> {
-        let outcome = load_for_run(&self.path)
+        let outcome = self
+            .parts
+            .load(&self.path)
             .map_err(|error| format!("{error:#}"))
-            .and_then(|config| self.put_in_force(config));
+            .and_then(|loaded| self.put_in_force(loaded));
         match &outcome {
             Ok(()) => tracing::info!(file = %self.path.display(), "configuration reloaded"),
             Err(error) => self.state.config_refused(error),
@@ -77,36 +76,15 @@ impl Reloader {
         }
     }
 
-    fn put_in_force(&mut self, config: Config) -> Result<(), String> {
-        self.apply(&config).inspect_err(|_| {
+    fn put_in_force(&mut self, loaded: C::Loaded) -> Result<(), String> {
+        self.parts.apply(&loaded).inspect_err(|_| {
             // What was in force once can be put in force again; a failure here was one before, too.
-            if let Err(error) = self.apply(&self.current) {
+            if let Err(error) = self.parts.apply(&self.current) {
                 tracing::error!("the earlier configuration could not be put back: {error}");
             }
         })?;
         self.state.config_loaded();
-        self.current = config;
+        self.current = loaded;
         Ok(())
     }
-
-    fn apply(&self, config: &Config) -> Result<(), String> {
-        let limits = config.outrigger.limits;
-        self.engine.apply_config(&config.scrape_configs).map_err(|error| fault::chain(&error))?;
-        self.remote_write
-            .apply_config(
-                &config.remote_write,
-                &config.global.external_labels,
-                crate::run::queue_bounds(limits),
-            )
-            .map_err(|error| fault::chain(&error))?;
-        self.discovery.apply(config).map_err(|errors| describe(&errors))?;
-        self.engine.set_max_body_bytes(limits.max_body_bytes);
-        Ok(())
-    }
-}
-
-/// One line for each thing that is wrong.
-fn describe(errors: &ApplyErrors) -> String {
-    let lines: Vec<String> = errors.0.iter().map(|error| fault::chain(error)).collect();
-    lines.join("\n")
 }

@@ -11,8 +11,9 @@ use outrigger_collect::remote_write::{QueueBounds, RemoteWrite, RemoteWriteOptio
 use outrigger_collect::scrape::{EngineOptions, ScrapeEngine};
 use outrigger_config::error::{Notice, Severity};
 use outrigger_config::prometheus::{Config, Limits, Loaded};
-use outrigger_control::{Discovery, DiscoveryOptions, TargetSink};
+use outrigger_control::{ApplyErrors, Discovery, DiscoveryOptions, TargetSink};
 use outrigger_model::clock::{SharedClock, SystemClock};
+use outrigger_model::fault;
 use outrigger_model::http::PemSource;
 use outrigger_model::labels::{Fnv1a, Labels};
 use outrigger_model::secret::SecretSource;
@@ -20,14 +21,15 @@ use outrigger_model::target::TargetDelta;
 use outrigger_rt::metrics::Registry;
 use outrigger_rt::resolver::{Resolver, ResolverOptions};
 use outrigger_rt::server::{Server, ServerConfig, ServerTls};
-use outrigger_rt::signal::{Signal, Signals};
+use outrigger_rt::signal::Signals;
 use outrigger_rt::supervisor::{Phase, Supervisor};
 use tokio::sync::mpsc;
 
 use crate::api::{self, AppState, Parts, Role};
 use crate::args::{RunArgs, WebArgs};
 use crate::local_files::load_config;
-use crate::reload::{ReloadRequest, Reloader};
+use crate::reload::{Configurable, ReloadRequest, Reloader};
+use crate::running::Running;
 
 /// Name and version towards targets and receivers.
 const USER_AGENT: &str = concat!("Outrigger/", env!("CARGO_PKG_VERSION"));
@@ -49,6 +51,41 @@ impl TargetSink for ToEngine {
     }
 }
 
+/// What a configuration of `run` is put in force in.
+pub(crate) struct Collector {
+    engine: ScrapeEngine,
+    remote_write: Arc<RemoteWrite>,
+    discovery: Arc<Discovery>,
+}
+
+impl Configurable for Collector {
+    type Loaded = Config;
+
+    fn load(&self, path: &Path) -> anyhow::Result<Config> {
+        let loaded = load_config(path, false)?;
+        refuse_or_warn(&loaded)?;
+        Ok(loaded.config)
+    }
+
+    fn apply(&self, config: &Config) -> Result<(), String> {
+        let limits = config.outrigger.limits;
+        self.engine.apply_config(&config.scrape_configs).map_err(|error| fault::chain(&error))?;
+        let external_labels = &config.global.external_labels;
+        self.remote_write
+            .apply_config(&config.remote_write, external_labels, queue_bounds(limits))
+            .map_err(|error| fault::chain(&error))?;
+        self.discovery.apply(config).map_err(|errors| describe(&errors))?;
+        self.engine.set_max_body_bytes(limits.max_body_bytes);
+        Ok(())
+    }
+}
+
+/// One line for each thing that is wrong.
+pub(crate) fn describe(errors: &ApplyErrors) -> String {
+    let lines: Vec<String> = errors.0.iter().map(|error| fault::chain(error)).collect();
+    lines.join("\n")
+}
+
 /// Everything that was built and is not started yet.
 pub(crate) struct Outrigger {
     supervisor: Supervisor,
@@ -57,7 +94,7 @@ pub(crate) struct Outrigger {
     discovery: Arc<Discovery>,
     server: Server,
     reloads: mpsc::Receiver<ReloadRequest>,
-    reloader: Reloader,
+    reloader: Reloader<Collector>,
     state: Arc<AppState>,
     grace: Duration,
 }
@@ -82,7 +119,7 @@ fn data_dir(args: &RunArgs) -> Option<PathBuf> {
 }
 
 /// What may wait for each remote-write endpoint.
-pub(crate) fn queue_bounds(limits: Limits) -> QueueBounds {
+fn queue_bounds(limits: Limits) -> QueueBounds {
     QueueBounds { memory_bytes: limits.remote_write_queue_bytes, disk_bytes: limits.remote_write_disk_bytes }
 }
 
@@ -185,24 +222,13 @@ pub(crate) async fn build(
         config_path.clone(),
         reload_sender,
     ));
-    let reloader = Reloader::new(
-        config_path,
-        config,
-        engine.clone(),
-        remote_write.clone(),
-        discovery.clone(),
-        state.clone(),
-    );
+    let collector = Collector {
+        engine: engine.clone(),
+        remote_write: remote_write.clone(),
+        discovery: discovery.clone(),
+    };
+    let reloader = Reloader::new(config_path, config, collector, state.clone());
     Ok(Outrigger { supervisor, remote_write, engine, discovery, server, reloads, reloader, state, grace })
-}
-
-/// All parts, running.
-pub(crate) struct Running {
-    supervisor: Supervisor,
-    grace: Duration,
-    reloads: mpsc::Receiver<ReloadRequest>,
-    reloader: Reloader,
-    address: SocketAddr,
 }
 
 impl Outrigger {
@@ -211,7 +237,7 @@ impl Outrigger {
     ///
     /// # Errors
     /// When discovery cannot run the configuration.
-    pub(crate) fn spawn(self) -> anyhow::Result<Running> {
+    pub(crate) fn spawn(self) -> anyhow::Result<Running<Collector>> {
         let Self { supervisor, remote_write, engine, discovery, server, reloads, reloader, state, grace } =
             self;
         let address = server.address();
@@ -228,42 +254,6 @@ impl Outrigger {
     }
 }
 
-impl Running {
-    /// Where the page is.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Serves reloads until a signal or the failure of a part, then shuts down: intake first, then the queues are
-    /// emptied, the web server last.
-    pub(crate) async fn until_shutdown(mut self, mut signals: Signals) -> anyhow::Result<ExitCode> {
-        let failure = loop {
-            tokio::select! {
-                signal = signals.next() => match signal {
-                    Signal::Hangup => self.reloader.reload_and_log(),
-                    Signal::Terminate | Signal::Interrupt => {
-                        tracing::info!(?signal, "shutting down");
-                        break None;
-                    }
-                },
-                Some(request) = self.reloads.recv() => request.answer(self.reloader.reload()),
-                failure = self.supervisor.failed() => break Some(failure),
-            }
-        };
-        let force = async {
-            let _second = signals.shutdown().await;
-        };
-        let report = self.supervisor.shutdown(self.grace, force).await;
-        if !report.aborted.is_empty() {
-            tracing::warn!(tasks = ?report.aborted, forced = report.forced, "ended before the work was done");
-        }
-        match failure {
-            Some(failure) => Err(failure.into()),
-            None => Ok(ExitCode::SUCCESS),
-        }
-    }
-}
-
 fn register_build_info(registry: &Registry) {
     let labels = [("version", env!("CARGO_PKG_VERSION"))];
     registry.gauge("outrigger_build_info", "1, with the version as a label.", &labels).set(1.0);
@@ -277,11 +267,4 @@ fn offset_seed(external_labels: &Labels) -> u64 {
     hash.update(name.nodename().to_bytes());
     hash.update(&external_labels.hash64().to_be_bytes());
     hash.finish()
-}
-
-/// Reads, validates and checks a configuration for `run`.
-pub(crate) fn load_for_run(path: &Path) -> anyhow::Result<Config> {
-    let loaded = load_config(path, false)?;
-    refuse_or_warn(&loaded)?;
-    Ok(loaded.config)
 }
