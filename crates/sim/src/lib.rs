@@ -6,6 +6,7 @@
 
 pub mod api_server;
 pub mod churn;
+pub mod drill;
 pub mod endpoints;
 pub mod faults;
 pub mod population;

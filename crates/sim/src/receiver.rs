@@ -76,11 +76,21 @@ struct Received {
     families: HashMap<Arc<str>, MetricMetadata>,
 }
 
-#[derive(Debug, Default)]
+/// What is done with each request that is taken.
+type Hand = Box<dyn Fn(&WriteRequest) + Send + Sync>;
+
+#[derive(Default)]
 struct Shared {
     answer: Mutex<Answer>,
+    hand: Option<Hand>,
     received: Mutex<Received>,
     connections: AtomicUsize,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Shared").field("answer", &self.answer).finish_non_exhaustive()
+    }
 }
 
 /// A connection that is open.
@@ -119,7 +129,18 @@ impl Receiver {
     /// # Errors
     /// When no port on loopback can be bound.
     pub async fn start_counting() -> io::Result<Self> {
-        Self::start(Received::default()).await
+        Self::start(Received::default(), None).await
+    }
+
+    /// A receiver on an address that hands each request it takes to `hand` and keeps nothing itself.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub async fn start_handing(
+        address: SocketAddr,
+        hand: impl Fn(&WriteRequest) + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        Self::start_at(address, Received::default(), Some(Box::new(hand))).await
     }
 
     /// A receiver that keeps every sample for [`series`](Self::series).
@@ -127,13 +148,17 @@ impl Receiver {
     /// # Errors
     /// When no port on loopback can be bound.
     pub async fn start_keeping() -> io::Result<Self> {
-        Self::start(Received { series: Some(HashMap::new()), ..Received::default() }).await
+        Self::start(Received { series: Some(HashMap::new()), ..Received::default() }, None).await
     }
 
-    async fn start(received: Received) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+    async fn start(received: Received, hand: Option<Hand>) -> io::Result<Self> {
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), received, hand).await
+    }
+
+    async fn start_at(address: SocketAddr, received: Received, hand: Option<Hand>) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared { received: Mutex::new(received), ..Shared::default() });
+        let shared = Arc::new(Shared { received: Mutex::new(received), hand, ..Shared::default() });
         let accepting = tokio::spawn(accept(listener, shared.clone()));
         Ok(Self { address, shared, accepting })
     }
@@ -251,6 +276,9 @@ async fn take(shared: &Shared, request: Request<Incoming>) -> Response<Full<Byte
             let mut response = plain(StatusCode::NO_CONTENT, "");
             if is_version_2 {
                 put_written(&write_request, response.headers_mut());
+            }
+            if let Some(hand) = &shared.hand {
+                hand(&write_request);
             }
             shared.received.lock().take(is_version_2, write_request);
             response
