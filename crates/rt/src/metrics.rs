@@ -319,6 +319,12 @@ impl Histogram {
         f64::from_bits(self.0.sum.load(Ordering::Relaxed))
     }
 
+    /// Upper bounds, ascending and with infinity last, and how many values fell into each bucket so far.
+    pub fn buckets(&self) -> Vec<(f64, u64)> {
+        let bounds = self.0.bounds.iter().copied().chain([f64::INFINITY]);
+        bounds.zip(self.0.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed))).collect()
+    }
+
     fn render(&self, labels: &[(&str, &str)], family: &mut Family<'_>) {
         let counts: Vec<u64> = self.0.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).collect();
         family.histogram(labels, &self.0.bounds, &counts, self.sum());

@@ -10,6 +10,7 @@ use super::bits::Bits;
 use super::departed::Departed;
 use super::layout::Layout;
 use super::report::{REPORT_COUNT, ReportKind};
+use super::series_set::{self, SeriesSetError, SetEntry, SetWriter};
 use crate::batch::{BatchExemplar, BatchHistogram, BatchSample};
 use crate::series::{SeriesId, SeriesTable, hash_labels};
 
@@ -300,10 +301,87 @@ impl SeriesCache {
     /// The running scrape did not take place: its body was not read to the end.
     pub(crate) fn abandon(&mut self) {
         self.layout.abandon();
-        if self.fresh.iter().next().is_some() {
-            self.forget_unreachable();
+        match self.layout.is_cleared() {
+            // No line leads to the others yet, which are still there.
+            true => {
+                let mut kept = Bits::default();
+                kept.insert_below(self.series.capacity() as u32);
+                self.fresh.iter().for_each(|fresh| kept.remove(fresh));
+                self.remove_unless(&kept);
+            }
+            false if self.fresh.iter().next().is_some() => self.forget_unreachable(),
+            false => {}
         }
         self.begin();
+    }
+
+    /// Time of the last scrape that was handed over; `None` before the first.
+    pub(crate) fn last_scrape(&self) -> Option<Timestamp> {
+        self.last
+    }
+
+    /// The series of the last scrape, for another cache to [`inherit`](Self::inherit); empty when there was none.
+    pub(crate) fn export(&self) -> Vec<u8> {
+        let mut set = SetWriter::default();
+        let report_of = |id: SeriesId| {
+            let report = |report: &Option<Report>| report.is_some_and(|report| report.series == id);
+            self.reports.iter().position(report)
+        };
+        for at in 0..self.series.capacity() as u32 {
+            let id = SeriesId(at);
+            if !self.series.contains(id) {
+                continue;
+            }
+            let kind = report_of(id);
+            let report_last = kind.and_then(|kind| self.reports[kind]?.last);
+            let own = self.explicit.as_ref().map(|explicit| explicit[at as usize]);
+            let last = match own.filter(|last| last.timestamp > NO_SAMPLE.timestamp) {
+                None => report_last.map(|timestamp| Sample { timestamp, value: 0.0 }),
+                own => own,
+            };
+            let entry = SetEntry {
+                alive: self.alive.contains(at),
+                last,
+                report: kind.filter(|_| report_last.is_some()).map(|kind| kind as u8),
+            };
+            if entry.alive || entry.last.is_some() {
+                set.push(self.series.labels(id), entry);
+            }
+        }
+        set.finish()
+    }
+
+    /// Takes over what another owner of the target exported after its last scrape, which was at `last`. To be called
+    /// before the first scrape. After an error, what could be read has been taken over.
+    pub(crate) fn inherit(&mut self, set: &[u8], last: Timestamp) -> Result<(), SeriesSetError> {
+        self.last = Some(self.last.map_or(last, |known| known.max(last)));
+        let read = series_set::read(set, |labels, entry| self.inherit_series(labels, entry, last));
+        // Lines that lead to known series are those of no new series.
+        self.layout.clear();
+        self.begin();
+        read
+    }
+
+    fn inherit_series(&mut self, labels: &LabelsBuilder, entry: SetEntry, last: Timestamp) {
+        let hash = hash_labels(labels.iter());
+        let id = match self.find(hash, labels) {
+            Some(known) => known,
+            None => self.insert(hash, labels),
+        };
+        if entry.alive {
+            self.alive.insert(id.0);
+        }
+        let kind = entry.report.map(usize::from).filter(|kind| *kind < REPORT_COUNT);
+        if let Some(kind) = kind {
+            self.reports[kind] = Some(Report { series: id, last: Some(last) });
+        } else if let Some(own) = entry.last {
+            self.remember_own_times();
+            if let Some(explicit) = &mut self.explicit {
+                let at = id.0 as usize;
+                explicit.resize(explicit.len().max(at + 1), NO_SAMPLE);
+                explicit[at] = own;
+            }
+        }
     }
 
     fn remove_unless(&mut self, reachable: &Bits) {

@@ -7,7 +7,7 @@
 
 use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -20,6 +20,7 @@ use outrigger_rt::http::{BuildClientError, ClientOptions, HttpClient};
 use outrigger_rt::log_limit::LogLimit;
 use outrigger_rt::metrics::{MetricKind, Registry};
 use outrigger_rt::resolver::Resolver;
+use outrigger_wire::centre::Inheritance;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -28,11 +29,12 @@ use tokio_util::task::TaskTracker;
 
 use super::body::BodyBudget;
 use super::failure_log::{FailureLog, FailureLogWriter, failure_log};
+use super::handover::{HandedOver, HandoverSender, Inherited};
 use super::job::{JobSettings, JobState, cache_is_reusable};
-use super::metrics::EngineMetrics;
+use super::metrics::{EngineMetrics, ScrapeTotals};
 use super::pending_stale::PendingStale;
 use super::schedule::Schedule;
-use super::status::TargetStatus;
+use super::status::{Health, TargetCost, TargetStatus};
 use super::target_loop::{Action, Event, Plan, TargetLoop};
 use super::turn;
 use crate::batch::SampleSink;
@@ -94,13 +96,15 @@ pub(crate) struct Shared {
     pub(crate) abort: CancellationToken,
     resolver: Resolver,
     user_agent: String,
-    offset_seed: u64,
+    offset_seed: AtomicU64,
     drain_deadline: Duration,
     jobs: Mutex<HashMap<Arc<str>, Job>>,
     timers: Mutex<Timers>,
     wake: Notify,
     running: TaskTracker,
     next_loop: AtomicU64,
+    /// Who waits for the end of which target's last scrape here.
+    handovers: Mutex<HashMap<u64, HandoverSender>>,
 }
 
 struct Job {
@@ -108,7 +112,7 @@ struct Job {
     /// `None` while targets of a job are known whose configuration is not (yet).
     settings: Option<Arc<JobSettings>>,
     /// Targets that wait for the settings.
-    unconfigured: HashMap<TargetId, Arc<ScrapeTarget>>,
+    unconfigured: HashMap<TargetId, (Arc<ScrapeTarget>, Option<Inherited>)>,
     loops: HashMap<TargetId, Arc<TargetLoop>>,
 }
 
@@ -166,13 +170,14 @@ impl ScrapeEngine {
             abort: CancellationToken::new(),
             resolver: options.resolver,
             user_agent: options.user_agent,
-            offset_seed: options.offset_seed,
+            offset_seed: AtomicU64::new(options.offset_seed),
             drain_deadline: options.drain_deadline,
             jobs: Mutex::default(),
             timers: Mutex::default(),
             wake: Notify::new(),
             running: TaskTracker::new(),
             next_loop: AtomicU64::new(1),
+            handovers: Mutex::default(),
         });
         register_collector(&options.registry, &shared);
         Self { shared, failure_log_writer: Arc::new(Mutex::new(Some(writer))) }
@@ -237,21 +242,166 @@ impl ScrapeEngine {
             Entry::Vacant(_) if delta.added.is_empty() => return,
             Entry::Vacant(entry) => entry.insert(Job::new(delta.job)),
         };
-        for id in &delta.removed {
-            job.unconfigured.remove(id);
-            if let Some(target) = job.loops.remove(id) {
-                shared.remove(&target);
-            }
-        }
+        job.remove(&delta.removed, shared);
         for target in delta.added {
-            job.add(target, shared);
+            job.add(target, None, shared);
         }
         job.state.set_over_target_limit(delta.over_target_limit);
         job.state.set_targets(job.loops.len());
-        if job.settings.is_none() && job.unconfigured.is_empty() {
+        if job.is_unused() {
             let name = Arc::clone(&job.state.name);
             jobs.remove(&name);
         }
+    }
+
+    /// Takes targets over, with what the owner before left: their first tick here is the one after their last scrape
+    /// there. A target that is known stays as it is but for its settings.
+    pub fn adopt(&self, targets: Vec<(Arc<ScrapeTarget>, Option<Inheritance>)>) {
+        let shared = &self.shared;
+        let now = shared.clock.now();
+        let mut jobs = shared.jobs.lock();
+        for (target, inheritance) in targets {
+            let interval = i64::try_from(target.interval.as_millis()).unwrap_or(i64::MAX / 4).max(1);
+            let inherited = inheritance.and_then(|message| Inherited::receive(message, interval, now));
+            let name = &target.job;
+            let job = jobs.entry(Arc::clone(name)).or_insert_with(|| Job::new(Arc::clone(name)));
+            job.add(target, inherited, shared);
+            job.state.set_targets(job.loops.len());
+        }
+    }
+
+    /// Stops scraping targets that another owner scrapes from now on: no stale markers, and a scrape that is under way
+    /// ends first. Each of them is sent to `done` once it has stopped, those that are not known here included.
+    pub fn release(&self, job: &str, ids: &[TargetId], done: &HandoverSender) {
+        let shared = &self.shared;
+        let name: Arc<str> = job.into();
+        let mut stopped = Vec::new();
+        let mut jobs = shared.jobs.lock();
+        for id in ids {
+            let known = jobs.get_mut(job);
+            if let Some(target) = known.and_then(|job| job.loops.remove(id)) {
+                shared.handovers.lock().insert(target.id, done.clone());
+                if target.step(Event::Released) == Action::HandOver {
+                    stopped.push(target);
+                }
+                continue;
+            }
+            let waiting = jobs.get_mut(job).and_then(|job| job.unconfigured.remove(id));
+            let inherited = waiting.and_then(|(_, inherited)| inherited);
+            let inheritance = inherited.map(|inherited| inherited.pass_on(shared.clock.now()));
+            // Nobody waits any more when the process ends.
+            let _ = done.send(HandedOver { job: Arc::clone(&name), id: *id, inheritance });
+        }
+        if let Some(job) = jobs.get(job) {
+            job.state.set_targets(job.loops.len());
+        }
+        if jobs.get(job).is_some_and(Job::is_unused) {
+            jobs.remove(job);
+        }
+        drop(jobs);
+        if stopped.is_empty() {
+            return;
+        }
+        let shared = Arc::clone(shared);
+        self.shared.running.spawn(async move {
+            for target in stopped {
+                shared.hand_over(&target);
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+
+    /// Removes targets that are gone, as [`ScrapeEngine::apply`] does.
+    pub fn remove(&self, job: &str, ids: &[TargetId]) {
+        let mut jobs = self.shared.jobs.lock();
+        let Some(known) = jobs.get_mut(job) else { return };
+        known.remove(ids, &self.shared);
+        known.state.set_targets(known.loops.len());
+        if known.is_unused() {
+            jobs.remove(job);
+        }
+    }
+
+    /// Writes the stale markers of a target that is gone and was scraped elsewhere: as if it had been removed here now.
+    /// False when its job is not configured; nothing is written then.
+    pub fn bury(&self, target: Arc<ScrapeTarget>, inheritance: Inheritance) -> bool {
+        let shared = &self.shared;
+        let (state, settings) = {
+            let jobs = shared.jobs.lock();
+            let Some(job) = jobs.get(&target.job) else { return false };
+            let Some(settings) = &job.settings else { return false };
+            (Arc::clone(&job.state), Arc::clone(settings))
+        };
+        let plan = shared.plan(target, &settings);
+        let interval = plan.schedule.interval_millis();
+        let inherited = Inherited::receive(inheritance, interval, shared.clock.now());
+        let number = shared.next_loop.fetch_add(1, Ordering::Relaxed);
+        shared.remove(&Arc::new(TargetLoop::new(number, state, plan, inherited)));
+        true
+    }
+
+    /// Moves the ticks of all targets; does nothing when it is the seed in force. Ticks that are already planned stay.
+    pub fn set_offset_seed(&self, seed: u64) {
+        let shared = &self.shared;
+        let jobs = shared.jobs.lock();
+        if shared.offset_seed.swap(seed, Ordering::Relaxed) == seed {
+            return;
+        }
+        for job in jobs.values() {
+            let Some(settings) = &job.settings else { continue };
+            for target in job.loops.values() {
+                let plan = shared.plan(Arc::clone(&target.plan.load().target), settings);
+                target.plan.store(Arc::new(plan));
+            }
+        }
+    }
+
+    /// Jobs over their `target_limit`, whose scrapes fail; all others are not.
+    pub fn set_over_target_limit(&self, over: &HashSet<Arc<str>>) {
+        for (name, job) in self.shared.jobs.lock().iter() {
+            job.state.set_over_target_limit(over.contains(name));
+        }
+    }
+
+    /// All targets, those that wait for their job's configuration included.
+    pub fn targets(&self) -> Vec<Arc<ScrapeTarget>> {
+        let jobs = self.shared.jobs.lock();
+        let mut targets = Vec::new();
+        for job in jobs.values() {
+            targets.extend(job.loops.values().map(|target| Arc::clone(&target.plan.load().target)));
+            targets.extend(job.unconfigured.values().map(|(target, _)| Arc::clone(target)));
+        }
+        targets
+    }
+
+    /// What targets cost, by job, as far as their last scrape succeeded.
+    pub fn costs(&self) -> Vec<(Arc<str>, Vec<TargetCost>)> {
+        let loops: Vec<(Arc<str>, Vec<Arc<TargetLoop>>)> = {
+            let jobs = self.shared.jobs.lock();
+            jobs.iter().map(|(name, job)| (Arc::clone(name), job.loops.values().cloned().collect())).collect()
+        };
+        let cost = |target: &Arc<TargetLoop>| {
+            let status = target.status.lock();
+            (status.health == Health::Up).then(|| TargetCost {
+                id: target.plan.load().target.id,
+                series: status.samples_post_metric_relabeling as u64,
+                body_bytes: status.body_bytes as u64,
+                series_changes: target.series_changes.load(Ordering::Relaxed),
+            })
+        };
+        loops.into_iter().map(|(name, loops)| (name, loops.iter().filter_map(cost).collect())).collect()
+    }
+
+    /// What the next owner of a target would need now; `None` when it is not known, while its scrape is under way, and
+    /// before its first.
+    pub fn inheritance(&self, job: &str, target: TargetId) -> Option<Inheritance> {
+        let target = Arc::clone(self.shared.jobs.lock().get(job)?.loops.get(&target)?);
+        target.inheritance(self.shared.clock.now())
+    }
+
+    /// Counts of all scrapes so far.
+    pub fn totals(&self) -> ScrapeTotals {
+        self.shared.metrics.totals()
     }
 
     /// The last scrape of a target; `None` when the engine does not know it.
@@ -330,18 +480,33 @@ impl Job {
                 self.loops.insert(id, target);
             } else {
                 shared.remove(&target);
-                self.start(Arc::clone(&plan.target), shared);
+                self.start(Arc::clone(&plan.target), None, shared);
             }
         }
-        for target in std::mem::take(&mut self.unconfigured).into_values() {
-            self.start(target, shared);
+        for (target, inherited) in std::mem::take(&mut self.unconfigured).into_values() {
+            self.start(target, inherited, shared);
         }
         self.state.set_targets(self.loops.len());
     }
 
-    fn add(&mut self, target: Arc<ScrapeTarget>, shared: &Arc<Shared>) {
+    /// Whether nothing is known of the job.
+    fn is_unused(&self) -> bool {
+        self.settings.is_none() && self.unconfigured.is_empty()
+    }
+
+    fn remove(&mut self, ids: &[TargetId], shared: &Arc<Shared>) {
+        for id in ids {
+            self.unconfigured.remove(id);
+            if let Some(target) = self.loops.remove(id) {
+                shared.remove(&target);
+            }
+        }
+    }
+
+    fn add(&mut self, target: Arc<ScrapeTarget>, inherited: Option<Inherited>, shared: &Arc<Shared>) {
         let Some(settings) = &self.settings else {
-            self.unconfigured.insert(target.id, target);
+            let kept = self.unconfigured.remove(&target.id).and_then(|(_, inherited)| inherited);
+            self.unconfigured.insert(target.id, (target, inherited.or(kept)));
             return;
         };
         match self.loops.get(&target.id) {
@@ -349,17 +514,22 @@ impl Job {
                 let plan = shared.plan(target, settings);
                 known.plan.store(Arc::new(plan));
             }
-            None => self.start(target, shared),
+            None => self.start(target, inherited, shared),
         }
     }
 
-    fn start(&mut self, target: Arc<ScrapeTarget>, shared: &Arc<Shared>) {
+    fn start(&mut self, target: Arc<ScrapeTarget>, inherited: Option<Inherited>, shared: &Arc<Shared>) {
         let Some(settings) = &self.settings else { return };
         let id = target.id;
         let plan = shared.plan(target, settings);
         let number = shared.next_loop.fetch_add(1, Ordering::Relaxed);
-        let target = Arc::new(TargetLoop::new(number, Arc::clone(&self.state), plan));
-        let tick = target.first_tick(shared.clock.now());
+        let now = shared.clock.now();
+        let (tick, lost) = match &inherited {
+            Some(inherited) => inherited.first_tick(&plan.schedule, now),
+            None => (plan.schedule.tick_from(now), 0),
+        };
+        shared.metrics.skipped_ticks.add(lost);
+        let target = Arc::new(TargetLoop::new(number, Arc::clone(&self.state), plan, inherited));
         shared.schedule_scrape(Arc::clone(&target), tick);
         self.loops.insert(id, target);
     }
@@ -379,7 +549,8 @@ impl Shared {
 
     fn plan(&self, target: Arc<ScrapeTarget>, settings: &Arc<JobSettings>) -> Plan {
         let phase = settings.config.phase;
-        let schedule = Schedule::with_phase(phase, target.id, self.offset_seed, target.interval);
+        let seed = self.offset_seed.load(Ordering::Relaxed);
+        let schedule = Schedule::with_phase(phase, target.id, seed, target.interval);
         Plan { target, settings: Arc::clone(settings), schedule }
     }
 
@@ -446,10 +617,21 @@ impl Shared {
         self.push_timer(at, TimerTask::EndOfRun { target: Arc::clone(target), stale_at: missed });
     }
 
+    /// Gives a target that is no longer scraped here to whoever waits for it.
+    fn hand_over(&self, target: &Arc<TargetLoop>) {
+        let inheritance = target.hand_over(self);
+        let Some(done) = self.handovers.lock().remove(&target.id) else { return };
+        let id = target.plan.load().target.id;
+        // Nobody waits any more when the process ends.
+        let _ = done.send(HandedOver { job: Arc::clone(&target.job.name), id, inheritance });
+    }
+
     /// After a scrape: plans the next one.
     fn finish(&self, target: &Arc<TargetLoop>, tick: Timestamp, scraped: Timestamp) {
-        if target.step(Event::Finished) != Action::Rearm {
-            return;
+        match target.step(Event::Finished) {
+            Action::Rearm => {}
+            Action::HandOver => return self.hand_over(target),
+            _ => return,
         }
         let schedule = target.plan.load().schedule;
         let next = schedule.next(tick, scraped, self.clock.now());

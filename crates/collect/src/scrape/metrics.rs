@@ -36,7 +36,36 @@ pub(crate) struct EngineMetrics {
     pub(crate) cache_series: AtomicI64,
 }
 
+/// Counts of all scrapes of an engine since its start.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ScrapeTotals {
+    /// Scrapes.
+    pub scrapes: u64,
+    /// Scrapes that failed.
+    pub failed: u64,
+    /// Samples handed over.
+    pub samples: u64,
+    /// Ticks without a scrape.
+    pub skipped_ticks: u64,
+    /// Series that are remembered now.
+    pub series: u64,
+    /// How many scrapes began at most so many seconds late, not cumulative; the last bound is infinite.
+    pub lateness: Vec<(f64, u64)>,
+}
+
 impl EngineMetrics {
+    pub(crate) fn totals(&self) -> ScrapeTotals {
+        let scrapes = self.results.iter().map(Counter::get).sum();
+        ScrapeTotals {
+            scrapes,
+            failed: scrapes - self.results[ScrapeResult::Success as usize].get(),
+            samples: self.samples.get(),
+            skipped_ticks: self.skipped_ticks.get(),
+            series: u64::try_from(self.cache_series.load(Ordering::Relaxed)).unwrap_or(0),
+            lateness: self.lateness.buckets(),
+        }
+    }
+
     pub(crate) fn new(registry: &Registry) -> Self {
         let results = registry.counter_family("outrigger_scrapes_total", "Scrapes by result.", &["result"]);
         let dropped = registry.counter_family(

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use outrigger_model::sample::Timestamp;
+use outrigger_model::target::TargetId;
 
 /// Health of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,4 +45,17 @@ pub struct TargetStatus {
     pub samples_post_metric_relabeling: usize,
     /// Uncompressed size of the body in bytes.
     pub body_bytes: usize,
+}
+
+/// What a target costs, by its last scrape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TargetCost {
+    /// Identity within the job.
+    pub id: TargetId,
+    /// Samples left after metric relabelling.
+    pub series: u64,
+    /// Uncompressed size of the body.
+    pub body_bytes: u64,
+    /// Counts up when other series than before are there.
+    pub series_changes: u32,
 }

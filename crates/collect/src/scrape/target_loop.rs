@@ -2,15 +2,19 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use arc_swap::ArcSwap;
+use outrigger_model::fault;
 use outrigger_model::labels::Fnv1a;
 use outrigger_model::sample::Timestamp;
 use outrigger_model::target::ScrapeTarget;
+use outrigger_wire::centre::Inheritance;
 use parking_lot::Mutex;
 
 use super::cache::SeriesCache;
 use super::engine::Shared;
+use super::handover::{Inherited, inheritance};
 use super::job::{JobSettings, JobState};
 use super::metadata::MetadataWatch;
 use super::pending_stale::PendingStale;
@@ -38,6 +42,8 @@ pub(crate) struct TargetLoop {
     phase: Mutex<Phase>,
     memory: Mutex<Slot>,
     pub(crate) status: Mutex<TargetStatus>,
+    /// Counts the scrapes that changed which series there are.
+    pub(crate) series_changes: AtomicU32,
 }
 
 /// What scrapes leave behind for the next one.
@@ -51,6 +57,8 @@ pub(crate) struct Memory {
     pub(crate) series_limit: Option<SeriesLimit>,
     /// With which limits the lines of the cache were read.
     limits: Stamp,
+    /// What the owner before left, until it is needed.
+    inherited: Option<Box<Inherited>>,
     /// The target is gone: what still appears waits for a stale marker at once.
     leaving: bool,
     /// Size and series of the cache as they are counted in the metrics.
@@ -113,6 +121,23 @@ impl Memory {
         }
     }
 
+    /// Takes over the series that the owner before left, once.
+    pub(crate) fn settle_inheritance(&mut self) {
+        let Some(inherited) = self.inherited.take() else { return };
+        if let Err(error) = self.cache.inherit(&inherited.series, inherited.last()) {
+            let error = fault::chain(&error);
+            tracing::warn!(error, "series of a target's owner before get no stale markers");
+        }
+    }
+
+    /// What the next owner needs; `None` when there was no scrape.
+    fn leave_to_heir(&mut self, now: Timestamp) -> Option<Inheritance> {
+        match self.inherited.take() {
+            Some(inherited) => Some(inherited.pass_on(now)),
+            None => Some(inheritance(self.cache.last_scrape()?, self.cache.export(), now)),
+        }
+    }
+
     /// Corrects what the metrics say about the memory of all targets.
     pub(crate) fn resize(&mut self, shared: &Shared) {
         let size = match self.cache.has_reported() {
@@ -145,6 +170,8 @@ enum Phase {
     Scraping,
     /// A scrape is under way, and the target was removed meanwhile.
     Leaving,
+    /// A scrape is under way, and the target goes to another owner after it.
+    HandingOver,
     /// Removed.
     Gone,
 }
@@ -158,6 +185,8 @@ pub(crate) enum Event {
     Finished,
     /// It was removed.
     Removed,
+    /// It is another's from now on.
+    Released,
 }
 
 /// What is to be done then.
@@ -169,6 +198,8 @@ pub(crate) enum Action {
     Rearm,
     /// Plan the stale markers.
     Retire,
+    /// Give it to its next owner.
+    HandOver,
 }
 
 impl Phase {
@@ -179,13 +210,16 @@ impl Phase {
             (Phase::Scraping, Event::Finished) => (Phase::Waiting, Action::Rearm),
             (Phase::Scraping, Event::Removed) => (Phase::Leaving, Action::Retire),
             (Phase::Leaving, Event::Finished) => (Phase::Gone, Action::Nothing),
+            (Phase::Waiting, Event::Released) => (Phase::Gone, Action::HandOver),
+            (Phase::Scraping, Event::Released) => (Phase::HandingOver, Action::Nothing),
+            (Phase::HandingOver, Event::Finished) => (Phase::Gone, Action::HandOver),
             (phase, _) => (phase, Action::Nothing),
         }
     }
 }
 
 impl TargetLoop {
-    pub(crate) fn new(id: u64, job: Arc<JobState>, plan: Plan) -> Self {
+    pub(crate) fn new(id: u64, job: Arc<JobState>, plan: Plan, inherited: Option<Inherited>) -> Self {
         let mut identity = Fnv1a::new();
         identity.update(&plan.target.id.0.to_be_bytes());
         identity.update(job.name.as_bytes());
@@ -195,8 +229,12 @@ impl TargetLoop {
             job,
             plan: ArcSwap::from_pointee(plan),
             phase: Mutex::new(Phase::Waiting),
-            memory: Mutex::new(Slot::Here(Box::default())),
+            memory: Mutex::new(Slot::Here(Box::new(Memory {
+                inherited: inherited.map(Box::new),
+                ..Memory::default()
+            }))),
             status: Mutex::new(TargetStatus::default()),
+            series_changes: AtomicU32::new(0),
         }
     }
 
@@ -216,6 +254,7 @@ impl TargetLoop {
         match &mut *self.memory.lock() {
             Slot::Here(memory) => {
                 memory.leaving = true;
+                memory.settle_inheritance();
                 pending_stale.wait(self.id, memory.cache.live_hashes());
                 memory.cache.has_reported() || self.is_scraping()
             }
@@ -223,6 +262,27 @@ impl TargetLoop {
                 *leaving = true;
                 true
             }
+        }
+    }
+
+    /// What the next owner needs, of a target whose scrapes have ended; nothing of it stays here.
+    pub(crate) fn hand_over(&self, shared: &Shared) -> Option<Inheritance> {
+        let mut slot = self.memory.lock();
+        let Slot::Here(memory) = &mut *slot else { return None };
+        let left = memory.leave_to_heir(shared.clock.now());
+        **memory = Memory { counted: memory.counted, ..Memory::default() };
+        memory.resize(shared);
+        left
+    }
+
+    /// What the next owner would need now; `None` while a scrape is under way, or when there was none.
+    pub(crate) fn inheritance(&self, now: Timestamp) -> Option<Inheritance> {
+        match &*self.memory.lock() {
+            Slot::Here(memory) => match &memory.inherited {
+                Some(inherited) => Some((**inherited).clone().pass_on(now)),
+                None => Some(inheritance(memory.cache.last_scrape()?, memory.cache.export(), now)),
+            },
+            Slot::Taken { .. } => None,
         }
     }
 
@@ -244,12 +304,7 @@ impl TargetLoop {
 
     /// Whether a scrape is under way.
     pub(crate) fn is_scraping(&self) -> bool {
-        matches!(*self.phase.lock(), Phase::Scraping | Phase::Leaving)
-    }
-
-    /// The first tick at or after `now`.
-    pub(crate) fn first_tick(&self, now: Timestamp) -> Timestamp {
-        self.plan.load().schedule.tick_from(now)
+        matches!(*self.phase.lock(), Phase::Scraping | Phase::Leaving | Phase::HandingOver)
     }
 }
 
@@ -267,6 +322,8 @@ mod tests {
             (&[Due, Due, Finished], &[Scrape, Nothing, Rearm]),
             (&[Removed, Due, Removed], &[Retire, Nothing, Nothing]),
             (&[Due, Removed, Due, Finished, Due], &[Scrape, Retire, Nothing, Nothing, Nothing]),
+            (&[Released, Due, Released], &[HandOver, Nothing, Nothing]),
+            (&[Due, Released, Due, Finished, Due], &[Scrape, Nothing, Nothing, HandOver, Nothing]),
         ] {
             let mut phase = Phase::Waiting;
             let taken: Vec<Action> = events

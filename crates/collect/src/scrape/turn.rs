@@ -68,6 +68,7 @@ impl Attempt<'_> {
     async fn run(&self) {
         let answer = self.ask().await;
         let mut memory = self.target.take_memory(&self.shared.pending_stale);
+        memory.settle_inheritance();
         let outcome = match answer {
             Ok(answer) => self.take_body(&mut memory, answer).await,
             Err(error) => self.fail(&mut memory, 0, error),
@@ -140,6 +141,9 @@ impl Attempt<'_> {
         };
         self.report(&mut memory, &mut ingested, error.is_none(), reported_body_bytes);
 
+        if !ingested.appeared.is_empty() || ingested.samples.iter().any(|sample| is_stale_nan(sample.value)) {
+            target.series_changes.fetch_add(1, Ordering::Relaxed);
+        }
         let table = memory.cache.table();
         let exposed = ingested.samples.iter().filter(|sample| !is_stale_nan(sample.value));
         shared.pending_stale.claim(target.id, exposed.map(|sample| table.hash(sample.series)));

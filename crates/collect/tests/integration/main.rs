@@ -4,6 +4,7 @@
 
 mod delivery;
 mod extensions;
+mod handover;
 mod protocols;
 mod reload;
 mod scraping;

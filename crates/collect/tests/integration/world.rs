@@ -160,6 +160,19 @@ impl World {
         Self { clock, engine, sink, registry, stop, running: Some(running), _stand_still: StandStill::new() }
     }
 
+    /// Another engine under the same clock and with the same sink.
+    pub(crate) fn beside(&self) -> Self {
+        let sink = Arc::clone(&self.sink);
+        let clock = Arc::clone(&self.clock);
+        let mut world = Self::with(|options| {
+            options.clock = Arc::clone(&clock) as Arc<dyn Clock>;
+            options.sink = Arc::clone(&sink) as Arc<dyn SampleSink>;
+        });
+        world.clock = clock;
+        world.sink = sink;
+        world
+    }
+
     pub(crate) fn configure(&self, configs: &[ScrapeConfig]) {
         let configs: Vec<_> = configs.iter().cloned().map(Arc::new).collect();
         self.engine.apply_config(&configs).unwrap();
