@@ -61,10 +61,70 @@ export interface Endpoint {
   last_success_ms: number | null;
 }
 
+export interface Worker {
+  name: string;
+  zone: string;
+  version: string;
+  address: string;
+  state: "connected" | "draining" | "unreachable" | "lost";
+  since_ms: number;
+  targets: number;
+  series: number;
+  /** Its load as a share of what is its part, 1 when it has just that. */
+  load: number;
+  scrapes: number;
+  failed_scrapes: number;
+  skipped_ticks: number;
+  lateness_seconds: number;
+  queue_memory_bytes: number;
+  queue_disk_bytes: number;
+  lag_seconds: number;
+  cpu_seconds: number;
+  resident_bytes: number;
+  clock_offset_ms: number;
+  configuration_revision: number;
+  configuration_error: string;
+}
+
+export interface Fleet {
+  name: string;
+  leading: boolean;
+  epoch: number;
+  leader: string;
+  configuration_revision: number;
+  workers_wanted: number;
+  unassigned: number;
+  /** Jobs whose targets are those of the last time, and how old they are. */
+  last_known: { job: string; age_seconds: number }[];
+  workers: Worker[];
+}
+
+export interface Assignment {
+  worker: string;
+  master: string | null;
+  since_ms: number | null;
+  epoch: number;
+  /** Seconds since a master last confirmed what is scraped; null when none ever has. */
+  confirmed_seconds: number | null;
+  from_disk: boolean;
+  targets: number;
+  configuration_revision: number;
+  configuration_error: string;
+  last_error: string;
+}
+
+export interface Monitor {
+  kind: string;
+  namespace: string;
+  name: string;
+  error: string;
+}
+
 export interface Overview {
   now_ms: number;
   started_ms: number;
   version: string;
+  role: "run" | "master" | "worker";
   ready: boolean;
   not_ready: string[];
   config_path: string;
@@ -74,6 +134,9 @@ export interface Overview {
   jobs: Job[];
   clusters: Cluster[];
   remote_write: Endpoint[];
+  fleet: Fleet | null;
+  assignment: Assignment | null;
+  refused_monitors: Monitor[];
 }
 
 export type TargetState = "up" | "down" | "unknown" | "dropped" | "error";
@@ -81,6 +144,7 @@ export type TargetState = "up" | "down" | "unknown" | "dropped" | "error";
 export interface Target {
   job: string;
   state: TargetState;
+  workers: string[];
   url: string;
   labels: Labels;
   discovered: Labels;

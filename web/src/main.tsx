@@ -1,5 +1,6 @@
 import { render } from "preact";
 import { ClusterSection } from "./cluster";
+import { AssignmentSection, FleetSection, MonitorSection } from "./fleet";
 import { JobSection } from "./jobs";
 import { RemoteWriteSection } from "./remote_write";
 import { failure, overview, startRefreshing } from "./state";
@@ -17,11 +18,14 @@ function Page() {
       <StatusBar data={data} failure={failure.value} />
       <main>
         <Summary data={data} />
+        {data.fleet && <FleetSection fleet={data.fleet} now={data.now_ms} />}
+        {data.assignment && <AssignmentSection assignment={data.assignment} now={data.now_ms} />}
+        {data.refused_monitors.length > 0 && <MonitorSection monitors={data.refused_monitors} />}
         <JobSection jobs={data.jobs} />
         {data.clusters.map((cluster) => (
           <ClusterSection key={`${cluster.name} ${cluster.server}`} cluster={cluster} now={data.now_ms} />
         ))}
-        <RemoteWriteSection endpoints={data.remote_write} now={data.now_ms} />
+        {data.role !== "master" && <RemoteWriteSection endpoints={data.remote_write} now={data.now_ms} />}
         <TargetSection now={data.now_ms} jobs={data.jobs} />
       </main>
     </>

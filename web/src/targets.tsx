@@ -49,6 +49,7 @@ function TargetRows({ target, now }: { target: Target; now: number }) {
             <div class="columns">
               <LabelList title="Discovered (before relabelling)" labels={target.discovered} />
               {!dropped && <LabelList title="Target (after relabelling)" labels={target.labels} />}
+              {target.workers.length > 0 && <p>Scraped by {target.workers.join(", ")}.</p>}
             </div>
           </td>
         </tr>

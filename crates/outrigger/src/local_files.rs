@@ -31,7 +31,8 @@ impl FileAccess for LocalFiles {
     }
 }
 
-fn read_bounded(path: &Path) -> io::Result<String> {
+/// Reads a text that is not absurdly large.
+pub(crate) fn read_bounded(path: &Path) -> io::Result<String> {
     let size = std::fs::metadata(path)?.len();
     if size > MAX_CONFIG_BYTES {
         let message = format!("{size} bytes are more than the {MAX_CONFIG_BYTES} that are read");
