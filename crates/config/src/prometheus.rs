@@ -31,8 +31,10 @@ pub use files::{ReferencedFile, ReferencedFileKind};
 pub use global::GlobalConfig;
 pub use kubernetes_sd::{AttachMetadata, KubernetesSd, Namespaces, Role, RoleSelector};
 pub use outrigger::{
-    CentreConfig, CentreTls, CentreToken, EtcdConfig, KubernetesAccess, Limits, OutriggerConfig,
-    RequestBudget, SelfMetricsConfig, Standby, WorkerConfig,
+    CentreConfig, CentreTls, CentreToken, ClusterConfig, EtcdConfig, ExcludedObject, KindSelection,
+    KubernetesAccess, Limits, OperatorSettings, OutriggerConfig, RelabelingText, RequestBudget, ScrapeClass,
+    ScrapeClassAuthorization, ScrapeClassTls, ScrapeLimits, SelfMetricsConfig, SizeLimit, Standby,
+    WorkerConfig,
 };
 pub use remote_write::{MetadataConfig, QueueConfig, RemoteWriteConfig, RemoteWriteMessage};
 pub use rule_files::check_rule_file;
@@ -208,6 +210,7 @@ impl Loader<'_> {
                 self.read_scrape_config_files(pattern, &files, &config.global, root, &mut jobs, more_errors);
             config.scrape_configs.extend(more);
         }
+        refuse_unknown_clusters(root, &config);
         section.finish(&[
             ("scrape_config", "write scrape_configs, which is a list"),
             ("remote_writes", "write remote_write"),
@@ -308,6 +311,19 @@ impl Loader<'_> {
         }
         more_errors.extend(report.into_errors());
         read
+    }
+}
+
+/// A discovery that names a cluster which is not configured would find nothing.
+fn refuse_unknown_clusters(root: &Cursor<'_>, config: &Config) {
+    let jobs = root.peek("scrape_configs").map(|list| list.children()).unwrap_or_default();
+    let kinds = jobs.iter().filter_map(|(_, job)| job.peek("kubernetes_sd_configs"));
+    for (_, kind) in kinds.flat_map(|list| list.children()) {
+        let Some(cluster) = kind.peek("cluster") else { continue };
+        let name = cluster.node().text().unwrap_or("");
+        if !name.is_empty() && !config.outrigger.clusters.iter().any(|known| known.name == name) {
+            cluster.error(format!("there is no cluster {name:?}"), "add it to outrigger.clusters");
+        }
     }
 }
 

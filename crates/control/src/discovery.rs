@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use outrigger_config::prometheus::{
-    Config, DiscoveryConfig, HttpSd, KubernetesAccess, KubernetesSd, ScrapeConfig,
+    self, ClusterConfig, Config, DiscoveryConfig, HttpSd, KubernetesAccess, KubernetesSd, ScrapeConfig,
 };
 use outrigger_kube::{ClusterConnection, ConnectOptions, RequestBudget};
 use outrigger_model::clock::SharedClock;
@@ -341,7 +341,11 @@ fn spawn(what: &'static str, task: impl Future<Output = ()> + Send + 'static) ->
 
 /// The cluster that a `kubernetes_sd_configs` entry means.
 fn cluster_key(sd: &KubernetesSd, config: &Config) -> ClusterKey {
-    let budget = config.outrigger.request_budget;
+    let named =
+        sd.cluster.as_ref().and_then(|name| config.outrigger.clusters.iter().find(|c| c.name == *name));
+    if let Some(cluster) = named {
+        return configured_cluster(cluster, config.outrigger.request_budget);
+    }
     let (connection, name) = if let Some(api_server) = &sd.api_server {
         let connection =
             ClusterConnection::Url { api_server: api_server.clone(), http: Box::new(sd.http.clone()) };
@@ -357,8 +361,25 @@ fn cluster_key(sd: &KubernetesSd, config: &Config) -> ClusterKey {
     ClusterKey {
         connection,
         name: if configured.is_empty() { name } else { configured.clone() },
-        budget: RequestBudget { per_second: budget.requests_per_second, burst: budget.burst },
+        budget: budget(config.outrigger.request_budget),
     }
+}
+
+/// One of `outrigger.clusters`.
+fn configured_cluster(cluster: &ClusterConfig, default_budget: prometheus::RequestBudget) -> ClusterKey {
+    let connection = match &cluster.kubeconfig {
+        Some(path) => ClusterConnection::Kubeconfig { path: path.clone(), context: cluster.context.clone() },
+        None => ClusterConnection::InCluster,
+    };
+    ClusterKey {
+        connection,
+        name: cluster.name.clone(),
+        budget: budget(cluster.request_budget.unwrap_or(default_budget)),
+    }
+}
+
+fn budget(configured: prometheus::RequestBudget) -> RequestBudget {
+    RequestBudget { per_second: configured.requests_per_second, burst: configured.burst }
 }
 
 /// The cluster of entries that name none: that of `outrigger.kubernetes`, else the one this process runs in.

@@ -59,6 +59,8 @@ pub struct KubernetesSd {
     pub api_server: Option<String>,
     /// `kubeconfig_file`.
     pub kubeconfig_file: Option<PathBuf>,
+    /// `cluster`: one of `outrigger.clusters` (not in Prometheus); excludes the two above.
+    pub cluster: Option<String>,
     /// How `api_server` is reached; the default unless that is set.
     pub http: HttpClientConfig,
     /// `namespaces`.
@@ -76,6 +78,7 @@ impl KubernetesSd {
             role,
             api_server: None,
             kubeconfig_file: None,
+            cluster: None,
             http: HttpClientConfig::default(),
             namespaces: Namespaces::default(),
             selectors: Vec::new(),
@@ -156,6 +159,11 @@ impl KubernetesSd {
             http.customized,
             namespaces.own_namespace,
         );
+        let cluster = Some(section.owned_text("cluster")).filter(|name| !name.is_empty());
+        if cluster.is_some() && (api_server.is_some() || has_kubeconfig) {
+            let access = if has_kubeconfig { "kubeconfig_file" } else { "api_server" };
+            section.error_at("cluster", format!("cluster and {access} are both set"), "keep one of the two");
+        }
         let role = section.get("role").filter(|value| !value.is_absent());
         if role.is_none() {
             section.error_at("role", "role is missing", format!("add role, one of {}", names(&Role::ALL)));
@@ -167,6 +175,7 @@ impl KubernetesSd {
                 .and_then(|value| http_client::checked_url(&value))
                 .filter(|url| !url.is_empty()),
             kubeconfig_file: kubeconfig.and_then(|value| files.path(&value, ReferencedFileKind::Kubeconfig)),
+            cluster,
             http: http.config,
             namespaces,
             selectors: selectors(&section, role),

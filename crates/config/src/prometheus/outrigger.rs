@@ -1,12 +1,19 @@
 //! `outrigger`: what Prometheus' file has no word for.
 
 mod centre;
+mod clusters;
+mod operator;
 mod self_metrics;
 mod worker;
 
 use std::path::PathBuf;
 
 pub use centre::{CentreConfig, CentreTls, CentreToken, EtcdConfig, Standby};
+pub use clusters::ClusterConfig;
+pub use operator::{
+    ExcludedObject, KindSelection, OperatorSettings, RelabelingText, ScrapeClass, ScrapeClassAuthorization,
+    ScrapeClassTls, ScrapeLimits, SizeLimit,
+};
 pub use self_metrics::SelfMetricsConfig;
 pub use worker::WorkerConfig;
 
@@ -24,10 +31,14 @@ pub struct OutriggerConfig {
     pub request_budget: RequestBudget,
     /// `limits`.
     pub limits: Limits,
+    /// `clusters`.
+    pub clusters: Vec<ClusterConfig>,
     /// `centre`: a master's service for workers.
     pub centre: Option<CentreConfig>,
     /// `worker`.
     pub worker: Option<WorkerConfig>,
+    /// `prometheus_operator`: jobs from the custom resources of prometheus-operator.
+    pub prometheus_operator: Option<OperatorSettings>,
     /// `self_metrics`: sent to receivers of their own.
     pub self_metrics: Option<SelfMetricsConfig>,
     /// `state_encryption_key_file`: key of what is kept on disk with secrets in it, 32 bytes in hexadecimal or base64.
@@ -87,8 +98,12 @@ impl OutriggerConfig {
             kubernetes: section.section("kubernetes").map(|section| kubernetes(section, files)),
             request_budget: section.section("request_budget").map(request_budget).unwrap_or_default(),
             limits: section.section("limits").map(limits).unwrap_or_default(),
+            clusters: clusters::read(&section.items("clusters"), files),
             centre: section.section("centre").map(|section| CentreConfig::read(section, files)),
             worker: section.section("worker").map(|section| WorkerConfig::read(section, files)),
+            prometheus_operator: section
+                .get("prometheus_operator")
+                .and_then(|value| OperatorSettings::read(&value)),
             self_metrics: section
                 .section("self_metrics")
                 .map(|section| SelfMetricsConfig::read(section, files)),

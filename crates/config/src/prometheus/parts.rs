@@ -4,6 +4,8 @@
 //! Prometheus Operator's objects). The texts are YAML that this crate reads as it read the file: environment variables
 //! are expanded, `scrape_config_files` are read, and paths are joined to the folder of the file they stood in.
 
+mod clusters;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -12,7 +14,7 @@ use std::sync::Arc;
 
 use outrigger_model::labels::Labels;
 
-use super::{ReferencedFile, ReferencedFileKind, Source, load};
+use super::{ClusterConfig, ReferencedFile, ReferencedFileKind, Source, load};
 use crate::error::{ConfigErrors, Location};
 use crate::file_access::glob;
 use crate::yaml::scalar::{Resolved, Scalar, Tag};
@@ -67,7 +69,8 @@ pub fn compose<'a>(base: &str, jobs: impl IntoIterator<Item = &'a str>) -> Strin
 pub fn take_apart(source: &Source<'_>, parts: Parts) -> Result<ConfigParts, ConfigErrors> {
     let loaded = load(source)?;
     let paths = Paths::new(&loaded.referenced_files);
-    let mut writer = Writer { paths: &paths, file: Arc::from(source.path), parts };
+    let clusters = &loaded.config.outrigger.clusters;
+    let mut writer = Writer { paths: &paths, file: Arc::from(source.path), parts, clusters };
     let mut taken = ConfigParts::default();
     let report = Report::new(source.path);
     let Some(root) = parse_into(source.text, &report).and_then(|document| document.root) else {
@@ -86,7 +89,13 @@ pub fn take_apart(source: &Source<'_>, parts: Parts) -> Result<ConfigParts, Conf
                     let _ = writeln!(taken.base, "outrigger: {{limits: {}}}", writer.text(limits));
                 }
             }
-            _ if parts == Parts::Collection && key != "remote_write" => {}
+            "outrigger" => {
+                let _ = writeln!(taken.base, "outrigger: {}", writer.outrigger(value));
+            }
+            "remote_write" => {
+                let _ = writeln!(taken.base, "remote_write: [{}]", writer.remote_writes(value).join(", "));
+            }
+            _ if parts == Parts::Collection => {}
             _ => {
                 let _ = writeln!(taken.base, "{}: {}", quoted(key), writer.text(value));
             }
@@ -125,23 +134,23 @@ struct Writer<'a> {
     /// Which is read.
     file: Arc<str>,
     parts: Parts,
+    clusters: &'a [ClusterConfig],
 }
 
 impl Writer<'_> {
     fn jobs(&self, list: &Node) -> Vec<(Arc<str>, String)> {
-        let entry =
-            |job: &Node| (job.get("job_name").and_then(Node::text).unwrap_or("").into(), self.job(job));
-        items(list).into_iter().map(entry).collect()
+        items(list).into_iter().flat_map(|job| self.for_each_cluster(job)).collect()
     }
 
-    fn job(&self, job: &Node) -> String {
+    /// The entries of a job that are taken, as text.
+    fn job_entries<'n>(&self, job: &'n Node) -> Vec<(&'n str, String)> {
         let is_taken = |key: &str| {
             let of_discovery =
                 key.ends_with("_sd_configs") || matches!(key, "static_configs" | "relabel_configs");
             self.parts == Parts::Whole || !of_discovery
         };
         let kept = entries(job).into_iter().filter(|(key, _)| is_taken(key));
-        self.mapping(kept.map(|(key, value)| (key, self.text(value))))
+        kept.map(|(key, value)| (key, self.text(value))).collect()
     }
 
     fn global(&self, global: &Node, external_labels: &Labels) -> String {
@@ -172,8 +181,9 @@ impl Writer<'_> {
         }
     }
 
-    fn mapping<'k>(&self, entries: impl Iterator<Item = (&'k str, String)>) -> String {
-        let entries: Vec<String> = entries.map(|(key, value)| format!("{}: {value}", quoted(key))).collect();
+    fn mapping<'k>(&self, entries: impl IntoIterator<Item = (&'k str, String)>) -> String {
+        let entries: Vec<String> =
+            entries.into_iter().map(|(key, value)| format!("{}: {value}", quoted(key))).collect();
         format!("{{{}}}", entries.join(", "))
     }
 }

@@ -110,3 +110,64 @@ fn jobs_in_block_style_can_be_added() {
     assert_eq!(jobs, ["a", "b"]);
     assert_eq!(config.scrape_configs[0].discovery.len(), 1);
 }
+
+#[test]
+fn a_job_that_says_no_cluster_runs_for_each() {
+    let memory = Memory::default();
+    let text = "
+outrigger:
+  clusters:
+  - {name: prod-1, kubeconfig: k1, proxy_url: 'socks5://10.0.0.1:1080', request_budget: {requests_per_second: 3}}
+  - {name: prod.2, kubeconfig: k2, context: c, tenant: team$b}
+scrape_configs:
+- job_name: pods
+  kubernetes_sd_configs: [{role: pod}, {role: node, cluster: prod-1}]
+  static_configs: [{targets: [a:1]}]
+  relabel_configs: [{action: labeldrop, regex: x}]
+- {job_name: other, static_configs: [{targets: [b:1]}]}
+remote_write:
+- {name: r, url: 'http://r/w', headers: {x-scope-orgid: all, A: b}, write_relabel_configs: [{action: labeldrop, regex: y}]}
+";
+    let parts = take(text, &memory, Parts::Whole);
+    let names: Vec<&str> = parts.jobs.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["pods", "pods@prod-1", "pods@prod.2", "other"]);
+    let again = parts.text();
+    let config =
+        load(&source("parts", &again, &memory)).unwrap_or_else(|errors| panic!("{again}\n{errors}")).config;
+    let clusters = |job: usize| -> Vec<Option<String>> {
+        let kinds = config.scrape_configs[job].discovery.iter();
+        kinds
+            .filter_map(|kind| match kind {
+                DiscoveryConfig::Kubernetes(sd) => Some(sd.cluster.clone()),
+                _ => None,
+            })
+            .collect()
+    };
+    assert_eq!(clusters(0), [Some("prod-1".to_owned())]);
+    assert_eq!(clusters(1), [Some("prod-1".to_owned())]);
+    assert_eq!(clusters(2), [Some("prod.2".to_owned())]);
+    assert_eq!(config.scrape_configs[0].discovery.len(), 2);
+    assert_eq!(config.scrape_configs[1].discovery.len(), 1);
+    assert_eq!(config.scrape_configs[1].relabel.len(), 3);
+    let proxies: Vec<bool> = config.scrape_configs.iter().map(|job| job.http.proxy.url.is_some()).collect();
+    assert_eq!(proxies, [false, true, false, false]);
+    let endpoints: Vec<(&str, usize)> =
+        config.remote_write.iter().map(|endpoint| (&*endpoint.name, endpoint.write_relabel.len())).collect();
+    assert_eq!(endpoints, [("r", 2), ("r/prod.2", 2)]);
+    let header = ("X-Scope-OrgID".to_owned(), "team$b".to_owned());
+    assert!(config.remote_write[1].headers.contains(&header), "{:?}", config.remote_write[1].headers);
+    // Once written out, nothing is left to write out.
+    let twice = take(&again, &memory, Parts::Whole);
+    assert_eq!(twice.text(), again);
+    // Workers get the same jobs.
+    let workers = take(&again, &memory, Parts::Collection);
+    assert_eq!(workers.jobs.iter().map(|(name, _)| &**name).collect::<Vec<_>>(), names);
+}
+
+#[test]
+fn a_cluster_that_is_not_configured_is_refused() {
+    let memory = Memory::default();
+    let text = "scrape_configs:\n- job_name: a\n  kubernetes_sd_configs: [{role: pod, cluster: x}]\n";
+    let errors = load(&source("p.yml", text, &memory)).expect_err("no such cluster");
+    assert!(errors.to_string().contains("p.yml:3:48"), "{errors}");
+}
