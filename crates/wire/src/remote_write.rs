@@ -79,29 +79,22 @@ pub fn put_encoded_series(encoded_labels: &[u8], sample: Sample, into: &mut Vec<
     put_sample(sample, &mut Writer::new(into));
 }
 
-/// Appends a series with one native histogram, given its labels from [`put_labels`].
-pub fn put_encoded_histogram(
+/// Appends a series with one sample or native histogram and its exemplars, given its labels from [`put_labels`].
+pub fn put_encoded_value(
     encoded_labels: &[u8],
-    timestamp: Timestamp,
-    histogram: &Histogram,
+    value: &v2::Value<'_>,
+    exemplars: &[(Timestamp, &Exemplar)],
     into: &mut Vec<u8>,
 ) {
     Writer::new(into).message(TIMESERIES, |series| {
         series.raw(encoded_labels);
-        series.message(HISTOGRAMS, |message| histogram::put(timestamp, histogram, message));
-    });
-}
-
-/// Appends a series with one exemplar, given its labels from [`put_labels`].
-pub fn put_encoded_exemplar(
-    encoded_labels: &[u8],
-    timestamp: Timestamp,
-    exemplar: &Exemplar,
-    into: &mut Vec<u8>,
-) {
-    Writer::new(into).message(TIMESERIES, |series| {
-        series.raw(encoded_labels);
-        put_exemplar(timestamp, exemplar, series);
+        match value {
+            v2::Value::Sample(sample) => put_sample(*sample, series),
+            v2::Value::Histogram(timestamp, histogram) => {
+                series.message(HISTOGRAMS, |message| histogram::put(*timestamp, histogram, message));
+            }
+        }
+        exemplars.iter().for_each(|(timestamp, exemplar)| put_exemplar(*timestamp, exemplar, series));
     });
 }
 

@@ -39,33 +39,59 @@ pub(crate) enum CompressError {
     Zstd(#[from] std::io::Error),
 }
 
-/// Compresses requests; keeps its tables between them.
+/// Compresses requests; keeps its tables and buffers between them.
 pub(crate) struct Compressor {
     snappy: snap::raw::Encoder,
     zstd: Option<zstd::bulk::Compressor<'static>>,
+    /// A message of version 2.0, put together.
+    message: Vec<u8>,
+    /// Room for the longest possible result.
+    compressed: Vec<u8>,
 }
 
 impl Compressor {
     pub(crate) fn new() -> Self {
-        Self { snappy: snap::raw::Encoder::new(), zstd: None }
+        let snappy = snap::raw::Encoder::new();
+        Self { snappy, zstd: None, message: Vec::new(), compressed: Vec::new() }
     }
 
+    /// The request, compressed, in no more memory than it needs: many of them may wait.
     pub(crate) fn compress(
         &mut self,
         compression: Compression,
         request: &[u8],
     ) -> Result<Bytes, CompressError> {
-        let compressed = match compression {
-            Compression::Snappy => self.snappy.compress_vec(request)?,
+        let compressed = &mut self.compressed;
+        let length = match compression {
+            Compression::Snappy => {
+                let most = snap::raw::max_compress_len(request.len());
+                compressed.resize(most.max(compressed.len()), 0);
+                self.snappy.compress(request, compressed)?
+            }
             Compression::Zstd => {
                 let zstd = match &mut self.zstd {
                     Some(zstd) => zstd,
                     none => none.insert(zstd_compressor()?),
                 };
-                zstd.compress(request)?
+                compressed.clear();
+                compressed.reserve(zstd::zstd_safe::compress_bound(request.len()));
+                zstd.compress_to_buffer(request, compressed)?
             }
         };
-        Ok(compressed.into())
+        Ok(Bytes::copy_from_slice(&compressed[..length]))
+    }
+
+    fn compress_built(
+        &mut self,
+        compression: Compression,
+        builder: &RequestBuilder,
+    ) -> Result<Bytes, CompressError> {
+        let mut message = std::mem::take(&mut self.message);
+        message.clear();
+        builder.write(&mut message);
+        let compressed = self.compress(compression, &message);
+        self.message = message;
+        compressed
     }
 }
 
@@ -156,17 +182,13 @@ impl Growing {
 
     /// The message.
     pub(crate) fn finish(
-        &mut self,
+        &self,
         compressor: &mut Compressor,
         compression: Compression,
     ) -> Result<Bytes, CompressError> {
         match self {
             Growing::V1(request) => compressor.compress(compression, request),
-            Growing::V2(builder) => {
-                let mut message = Vec::new();
-                builder.write(&mut message);
-                compressor.compress(compression, &message)
-            }
+            Growing::V2(builder) => compressor.compress_built(compression, builder),
         }
     }
 
@@ -324,16 +346,18 @@ impl Translation {
                 for (name, label) in section.table.labels(series) {
                     remote_write::put_label_fields(name, label, &mut self.labels);
                 }
-                match value {
-                    Value::Sample(sample) => {
+                let exemplars = match section.exemplars.is_empty() {
+                    true => None,
+                    false => section.exemplars.get(&series),
+                };
+                match (value, exemplars) {
+                    (Value::Sample(sample), None) => {
                         remote_write::put_encoded_series(&self.labels, sample, request);
                     }
-                    Value::Histogram(timestamp, histogram) => {
-                        remote_write::put_encoded_histogram(&self.labels, timestamp, histogram, request);
+                    (value, exemplars) => {
+                        let exemplars = exemplars.map_or(&[][..], |exemplars| exemplars);
+                        remote_write::put_encoded_value(&self.labels, &value, exemplars, request);
                     }
-                }
-                for (timestamp, exemplar) in section.exemplars.get(&series).into_iter().flatten() {
-                    remote_write::put_encoded_exemplar(&self.labels, *timestamp, exemplar, request);
                 }
             }
             Growing::V2(builder) => {

@@ -76,6 +76,8 @@ pub(crate) struct Queue {
     disk: Option<Disk>,
     /// Batches that are to be written to disk, in order.
     unwritten: Mutex<VecDeque<Ticket>>,
+    /// Those that no shard uses at the moment: never more than shards completed a batch at the same time.
+    compressors: Mutex<Vec<Compressor>>,
     bytes: AtomicU64,
     samples: AtomicU64,
     sequence: AtomicU64,
@@ -110,7 +112,6 @@ struct ShardState {
     /// The first one is being sent if `in_flight`.
     complete: VecDeque<Batch>,
     in_flight: bool,
-    compressor: Compressor,
 }
 
 /// A batch that still takes samples.
@@ -160,6 +161,7 @@ impl Queue {
             negotiation: RwLock::new(negotiation),
             disk,
             unwritten: Mutex::default(),
+            compressors: Mutex::default(),
             bytes: AtomicU64::new(0),
             samples: AtomicU64::new(0),
             sequence: AtomicU64::new(0),
@@ -332,7 +334,10 @@ impl Queue {
     fn complete(&self, set: &Arc<ShardSet>, shard: usize, state: &mut ShardState) -> u64 {
         let open = &mut state.open;
         let raw = open.length();
-        let compressed = open.request.finish(&mut state.compressor, open.protocol.compression);
+        let idle = self.compressors.lock().pop();
+        let mut compressor = idle.unwrap_or_else(Compressor::new);
+        let compressed = open.request.finish(&mut compressor, open.protocol.compression);
+        self.compressors.lock().push(compressor);
         let (samples, sequence) = (open.samples, open.sequence);
         let (protocol, oldest, newest) = (open.protocol, open.oldest, open.newest);
         open.samples = 0;
@@ -676,8 +681,7 @@ impl Shard {
             opened: Instant::now(),
             sequence: 0,
         };
-        let state =
-            ShardState { open, complete: VecDeque::new(), in_flight: false, compressor: Compressor::new() };
+        let state = ShardState { open, complete: VecDeque::new(), in_flight: false };
         Self { state: Mutex::new(state), ready: Notify::new() }
     }
 }

@@ -236,11 +236,9 @@ async fn histograms_exemplars_and_metadata_arrive_in_both_versions() {
         );
         let mut of_name: BTreeMap<String, TimeSeries> = BTreeMap::new();
         for series in receiver.accepted.lock().iter() {
-            let merged = of_name.entry(series.labels[0].1.clone()).or_default();
-            merged.samples.extend(&series.samples);
-            merged.exemplars.extend(series.exemplars.iter().cloned());
-            merged.histograms.extend(series.histograms.iter().cloned());
-            merged.metadata = merged.metadata.take().or(series.metadata.clone());
+            // A sample, its exemplars and what is said about its series stand together.
+            let before = of_name.insert(series.labels[0].1.clone(), series.clone());
+            assert!(before.is_none(), "{series:?}");
         }
         assert_eq!(of_name.contains_key("custom"), message == v2);
         let (total, native) = (&of_name["a_total"], &of_name["h"]);
