@@ -8,6 +8,7 @@ mod control;
 mod message;
 mod receiver;
 mod report;
+mod sequence;
 mod shape;
 mod targets;
 mod usage;
@@ -23,8 +24,9 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
 
 pub use agent::Agent;
-pub use receiver::{Received, serve as serve_receiver};
+pub use receiver::{Received, Receiving, serve as serve_receiver};
 pub use report::{Measured, Report};
+pub use sequence::Sequence;
 pub use shape::Shape;
 pub use targets::{Load, Punctuality, serve as serve_targets};
 

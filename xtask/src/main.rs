@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
-use xtask::bench::{self, Agent, Load, Plan, Shape};
+use xtask::bench::{self, Agent, Load, Plan, Receiving, Shape};
 use xtask::compliance::{self, RemoteWrite};
 use xtask::dag;
+use xtask::drill::{self, Combination, OutagePlan, Scale};
 use xtask::rig::{self, Cache, Component, FillPlan, Options, Pin, Program, Rig, User};
 
 /// Chores of the workspace.
@@ -26,6 +27,9 @@ enum Chore {
     /// Benchmarks that run a peer beside Outrigger and print ratios.
     #[command(subcommand)]
     Bench(BenchCommand),
+    /// Outrigger's processes under load while parts of the world fail.
+    #[command(subcommand)]
+    Drill(DrillCommand),
     /// Other projects' compliance suites against the binary.
     #[command(subcommand)]
     Compliance(ComplianceCommand),
@@ -45,6 +49,52 @@ enum ComplianceCommand {
         #[arg(long, value_name = "PATTERN")]
         run: Option<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum DrillCommand {
+    /// Every part down, alone and in pairs, for several intervals.
+    Outage(Outage),
+}
+
+#[derive(Debug, Args)]
+struct Outage {
+    #[command(flatten)]
+    scale: DrillScale,
+    /// Only these faults, such as `dns` or `dns+one-worker`; every one and every two of them if none.
+    #[arg(long, value_delimiter = ',', value_parser = Combination::parse)]
+    only: Vec<Combination>,
+    /// How long each fault lasts, in intervals.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(2..))]
+    fault_intervals: u32,
+    /// How long it is watched after a fault, in intervals.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    calm_intervals: u32,
+}
+
+#[derive(Debug, Args)]
+struct DrillScale {
+    /// Targets.
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(8..))]
+    targets: u32,
+    /// Workers.
+    #[arg(long, default_value_t = 4)]
+    workers: usize,
+    /// Milliseconds between two scrapes of a target.
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(200..))]
+    interval_ms: u64,
+    /// Milliseconds of a worker's and of the leader's lease.
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(2_000..))]
+    lease_ms: u64,
+    /// Outrigger's binary; a debug build of this tree if none.
+    #[arg(long, value_name = "FILE")]
+    outrigger: Option<PathBuf>,
+    /// Where logs and data are written and left; a temporary folder that is removed if none.
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+    /// Don't append the result to the day's file in bench-results.
+    #[arg(long)]
+    dry: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -72,6 +122,9 @@ enum BenchCommand {
         listen: SocketAddr,
         #[arg(long)]
         distinct: bool,
+        /// Check that of each series every sample comes once and in order; the targets' interval.
+        #[arg(long, value_name = "MILLISECONDS")]
+        follow: Option<u64>,
     },
 }
 
@@ -190,6 +243,7 @@ async fn main() -> ExitCode {
     let done = match Chore::parse() {
         Chore::Rig(command) => run_rig(command).await,
         Chore::Bench(command) => run_bench(command).await,
+        Chore::Drill(command) => run_drill(command).await,
         Chore::Compliance(command) => run_compliance(command),
         Chore::Dag => dag::check().map(|summary| println!("{summary}")),
     };
@@ -200,6 +254,65 @@ async fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+async fn run_drill(command: DrillCommand) -> Result<()> {
+    match command {
+        DrillCommand::Outage(outage) => drill_outage(outage).await,
+    }
+}
+
+impl DrillScale {
+    fn scale(&self, masters: usize, etcd: usize) -> Result<Scale> {
+        let outrigger = match &self.outrigger {
+            Some(path) => std::path::absolute(path)?,
+            None => build_outrigger(&[])?,
+        };
+        let folder = match &self.folder {
+            Some(folder) => std::path::absolute(folder)?,
+            None => std::env::temp_dir().join(format!("outrigger-drill-{}", std::process::id())),
+        };
+        Ok(Scale {
+            outrigger,
+            folder,
+            keep: self.folder.is_some(),
+            targets: self.targets,
+            masters,
+            workers: self.workers,
+            etcd,
+            interval: Duration::from_millis(self.interval_ms),
+            lease: Duration::from_millis(self.lease_ms),
+        })
+    }
+}
+
+/// The command line as it was typed, for whoever reads the result.
+fn typed() -> String {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    format!("cargo xtask {}", words.join(" "))
+}
+
+fn bench_results() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench-results")
+}
+
+async fn drill_outage(outage: Outage) -> Result<()> {
+    let plan = OutagePlan {
+        scale: outage.scale.scale(2, 3)?,
+        combinations: if outage.only.is_empty() { Combination::all() } else { outage.only },
+        fault_intervals: outage.fault_intervals,
+        calm_intervals: outage.calm_intervals,
+    };
+    let report = drill::outage(&plan, |text| eprintln!("{text}")).await?;
+    println!("{}\n\n{}", report.heading(), report.markdown());
+    if !outage.scale.dry {
+        let path = drill::keep(&bench_results(), "outage", &typed(), report.heading(), &report.markdown())?;
+        println!("appended to {}", path.display());
+    }
+    if !report.is_clean() {
+        bail!("something was missed, double, lost or marked wrongly");
+    }
+    Ok(())
+}
+
 async fn run_bench(command: BenchCommand) -> Result<()> {
     match command {
         BenchCommand::Scrape(scrape) => bench_scrape(scrape).await,
@@ -207,7 +320,10 @@ async fn run_bench(command: BenchCommand) -> Result<()> {
             let interval = Duration::from_millis(interval_ms);
             bench::serve_targets(Load { shape, targets, port, interval }, listen).await
         }
-        BenchCommand::ServeReceiver { listen, distinct } => bench::serve_receiver(listen, distinct).await,
+        BenchCommand::ServeReceiver { listen, distinct, follow } => {
+            let receiving = Receiving { distinct, follow_interval_millis: follow };
+            bench::serve_receiver(listen, receiving).await
+        }
     }
 }
 

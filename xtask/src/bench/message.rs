@@ -49,29 +49,38 @@ const VERSION_1: Layout =
 const VERSION_2: Layout =
     Layout { series: 5, metadata: 5, symbols: 4, labels: 1, samples: 2, exemplars: 4, histograms: 3 };
 
-/// Counts, and appends a hash of each series' labels to `hashes` where there is one.
+/// One value of a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sample {
+    /// Milliseconds since the epoch.
+    pub(super) timestamp: i64,
+    /// The float's bits.
+    pub(super) bits: u64,
+}
+
+/// Counts, and hands a hash of each series' labels with its samples to `see` where there is one.
 ///
 /// # Errors
 /// When the bytes are not a protobuf message, or a label refers to no symbol.
 pub(super) fn count(
     message: &[u8],
     is_version_2: bool,
-    mut hashes: Option<&mut Vec<u64>>,
+    mut see: Option<&mut dyn FnMut(u64, &[Sample])>,
 ) -> Result<Contents> {
     let layout = if is_version_2 { VERSION_2 } else { VERSION_1 };
     let mut contents = Contents::default();
     let mut symbols: Vec<&[u8]> = Vec::new();
     let mut fields = Fields(message);
-    while let Some((number, bytes)) = fields.next()? {
+    while let Some((number, value)) = fields.next()? {
         if number == layout.series {
             contents.series += 1;
-            let labels = series(bytes, &layout, is_version_2, &mut contents)?;
-            if let Some(hashes) = &mut hashes {
-                hashes.push(hash(labels, is_version_2.then_some(&symbols))?);
+            let series = Series::read(value.bytes, &layout, is_version_2, see.is_some(), &mut contents)?;
+            if let Some(see) = &mut see {
+                see(hash(&series.labels, is_version_2.then_some(&symbols))?, &series.samples);
             }
         } else if number == layout.symbols && is_version_2 {
-            if hashes.is_some() {
-                symbols.push(bytes);
+            if see.is_some() {
+                symbols.push(value.bytes);
             }
         } else if number == layout.metadata && !is_version_2 {
             contents.metadata += 1;
@@ -80,39 +89,67 @@ pub(super) fn count(
     Ok(contents)
 }
 
-/// Counts one series and returns the bytes from its start to the end of its labels, which come first.
-fn series<'a>(
-    bytes: &'a [u8],
-    layout: &Layout,
-    is_version_2: bool,
-    contents: &mut Contents,
-) -> Result<&'a [u8]> {
-    let mut fields = Fields(bytes);
-    let mut labels_end = 0;
-    while let Some((number, _)) = fields.next()? {
-        if number == layout.labels {
-            labels_end = bytes.len() - fields.0.len();
-        } else if number == layout.samples {
-            contents.samples += 1;
-        } else if number == layout.histograms {
-            contents.histograms += 1;
-        } else if number == layout.exemplars {
-            contents.exemplars += 1;
-        } else if number == layout.metadata && is_version_2 {
-            contents.metadata += 1;
-        }
-    }
-    Ok(&bytes[..labels_end])
+/// One entry of the list of series; its fields may come in any order.
+#[derive(Default)]
+struct Series<'a> {
+    labels: Vec<&'a [u8]>,
+    samples: Vec<Sample>,
 }
 
-fn hash(labels: &[u8], symbols: Option<&Vec<&[u8]>>) -> Result<u64> {
+impl<'a> Series<'a> {
+    /// Counts; labels and samples are only kept when they are `wanted`.
+    fn read(
+        bytes: &'a [u8],
+        layout: &Layout,
+        is_version_2: bool,
+        wanted: bool,
+        contents: &mut Contents,
+    ) -> Result<Self> {
+        let mut series = Self::default();
+        let mut fields = Fields(bytes);
+        while let Some((number, value)) = fields.next()? {
+            if number == layout.labels {
+                if wanted {
+                    series.labels.push(value.bytes);
+                }
+            } else if number == layout.samples {
+                contents.samples += 1;
+                if wanted {
+                    series.samples.push(sample(value.bytes)?);
+                }
+            } else if number == layout.histograms {
+                contents.histograms += 1;
+            } else if number == layout.exemplars {
+                contents.exemplars += 1;
+            } else if number == layout.metadata && is_version_2 {
+                contents.metadata += 1;
+            }
+        }
+        Ok(series)
+    }
+}
+
+/// Both versions write samples alike.
+fn sample(bytes: &[u8]) -> Result<Sample> {
+    let mut sample = Sample { timestamp: 0, bits: 0 };
+    let mut fields = Fields(bytes);
+    while let Some((number, value)) = fields.next()? {
+        match number {
+            1 => sample.bits = u64::from_le_bytes(value.bytes.try_into().context("a value is no double")?),
+            2 => sample.timestamp = value.number.cast_signed(),
+            _ => {}
+        }
+    }
+    Ok(sample)
+}
+
+fn hash(labels: &[&[u8]], symbols: Option<&Vec<&[u8]>>) -> Result<u64> {
     let mut hasher = DefaultHasher::new();
     let Some(symbols) = symbols else {
-        hasher.write(labels);
+        labels.iter().for_each(|label| hasher.write(label));
         return Ok(hasher.finish());
     };
-    let mut fields = Fields(labels);
-    while let Some((_, packed)) = fields.next()? {
+    for packed in labels {
         let mut references = Fields(packed);
         while !references.0.is_empty() {
             let at = usize::try_from(references.varint()?).context("a label's reference is too large")?;
@@ -127,27 +164,34 @@ fn hash(labels: &[u8], symbols: Option<&Vec<&[u8]>>) -> Result<u64> {
 /// The fields of a protobuf message.
 struct Fields<'a>(&'a [u8]);
 
+/// What a field holds.
+#[derive(Default)]
+struct Field<'a> {
+    /// Of a field with a length, and of one of fixed width.
+    bytes: &'a [u8],
+    /// Of a variable integer.
+    number: u64,
+}
+
 impl<'a> Fields<'a> {
-    /// Number and, where the field has a length, bytes of the next field.
-    fn next(&mut self) -> Result<Option<(u64, &'a [u8])>> {
+    /// Number and content of the next field.
+    fn next(&mut self) -> Result<Option<(u64, Field<'a>)>> {
         if self.0.is_empty() {
             return Ok(None);
         }
         let key = self.varint()?;
-        let bytes = match key & 7 {
-            0 => {
-                self.varint()?;
-                &[]
-            }
-            1 => self.take(8)?,
+        let mut field = Field::default();
+        match key & 7 {
+            0 => field.number = self.varint()?,
+            1 => field.bytes = self.take(8)?,
             2 => {
                 let length = usize::try_from(self.varint()?).context("a field is too long")?;
-                self.take(length)?
+                field.bytes = self.take(length)?;
             }
-            5 => self.take(4)?,
+            5 => field.bytes = self.take(4)?,
             kind => bail!("a field has wire type {kind}"),
-        };
-        Ok(Some((key >> 3, bytes)))
+        }
+        Ok(Some((key >> 3, field)))
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8]> {
@@ -184,15 +228,25 @@ mod tests {
         [value, vec![0x10, 0x96, 0x01]].concat()
     }
 
+    type Seen = Vec<(u64, Vec<Sample>)>;
+
+    fn seen(message: &[u8], is_version_2: bool) -> Result<(Contents, Seen)> {
+        let mut seen = Vec::new();
+        let mut see = |series: u64, samples: &[Sample]| seen.push((series, samples.to_vec()));
+        let contents = count(message, is_version_2, Some(&mut see))?;
+        Ok((contents, seen))
+    }
+
     #[test]
     fn counts_version_1() {
         let label = field(1, &[field(1, b"__name__"), field(2, b"up")].concat());
         let series = [label, field(2, &sample()), field(2, &sample()), field(3, b""), field(4, b"")].concat();
         let message = [field(1, &series), field(1, &series), field(3, b"")].concat();
-        let mut hashes = Vec::new();
-        let contents = count(&message, false, Some(&mut hashes)).unwrap();
+        let (contents, seen) = seen(&message, false).unwrap();
         assert_eq!(contents, Contents { series: 2, samples: 4, histograms: 2, exemplars: 2, metadata: 1 });
-        assert_eq!(hashes[0], hashes[1]);
+        assert_eq!(seen[0], seen[1]);
+        let sample = Sample { timestamp: 150, bits: 1.5f64.to_bits() };
+        assert_eq!(seen[0].1, [sample, sample]);
     }
 
     #[test]
@@ -200,13 +254,15 @@ mod tests {
         let symbols = ["", "__name__", "up", "down"].map(|symbol| field(4, symbol.as_bytes())).concat();
         let of =
             |labels: &[u8]| [field(1, labels), field(2, &sample()), field(3, b""), field(5, b"")].concat();
-        let message = [symbols.clone(), field(5, &of(&[1, 2])), field(5, &of(&[1, 3]))].concat();
-        let mut hashes = Vec::new();
-        let contents = count(&message, true, Some(&mut hashes)).unwrap();
-        assert_eq!(contents, Contents { series: 2, samples: 2, histograms: 2, exemplars: 0, metadata: 2 });
-        assert_ne!(hashes[0], hashes[1]);
+        // Fields may come in any order.
+        let turned = [field(2, &sample()), field(1, &[1, 2])].concat();
+        let series = [of(&[1, 2]), of(&[1, 3]), turned].map(|series| field(5, &series)).concat();
+        let (contents, seen) = seen(&[symbols.clone(), series].concat(), true).unwrap();
+        assert_eq!(contents, Contents { series: 3, samples: 3, histograms: 2, exemplars: 0, metadata: 2 });
+        assert_ne!(seen[0].0, seen[1].0);
+        assert_eq!(seen[0], seen[2]);
         let broken = [symbols, field(5, &of(&[1, 9]))].concat();
-        assert!(count(&broken, true, Some(&mut hashes)).is_err());
+        assert!(self::seen(&broken, true).is_err());
     }
 
     #[test]

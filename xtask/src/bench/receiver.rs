@@ -14,7 +14,8 @@ use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 
 use super::control;
-use super::message::{self, Contents};
+use super::message::{self, Contents, Sample};
+use super::sequence::{Sequence, Sequences};
 
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 const MAX_MESSAGE_BYTES: usize = 512 * 1024 * 1024;
@@ -38,18 +39,35 @@ pub struct Received {
     pub contents: Contents,
     /// Different series; zero unless the receiver was told to count them.
     pub distinct_series: u64,
+    /// What each series' samples were like since the start; only when the receiver was told to follow them.
+    pub sequence: Option<Sequence>,
 }
 
 #[derive(Default)]
 struct State {
     received: Received,
     series: Option<HashSet<u64>>,
+    sequences: Option<Sequences>,
+}
+
+/// What the receiver does beyond counting.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Receiving {
+    /// Count different series.
+    pub distinct: bool,
+    /// Follow the samples of each series of the benchmark's targets, which are scraped every so many milliseconds.
+    pub follow_interval_millis: Option<u64>,
 }
 
 /// Serves until the process is killed: `GET /stats` answers with [`Received`], `POST /reset` forgets, and every other
 /// path takes remote writes.
-pub async fn serve(address: SocketAddr, distinct: bool) -> Result<()> {
-    let state = Arc::new(Mutex::new(State { series: distinct.then(HashSet::new), ..State::default() }));
+pub async fn serve(address: SocketAddr, receiving: Receiving) -> Result<()> {
+    let state = State {
+        received: Received::default(),
+        series: receiving.distinct.then(HashSet::new),
+        sequences: receiving.follow_interval_millis.map(Sequences::new),
+    };
+    let state = Arc::new(Mutex::new(state));
     control::serve_with(address, move |request| answer(state.clone(), request)).await
 }
 
@@ -58,7 +76,8 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Respons
         "/stats" => {
             let state = lock(&state);
             let distinct_series = state.series.as_ref().map_or(0, |series| series.len() as u64);
-            let received = Received { distinct_series, ..state.received };
+            let sequence = state.sequences.as_ref().map(Sequences::found);
+            let received = Received { distinct_series, sequence, ..state.received };
             Response::new(Full::from(serde_json::to_string(&received).unwrap_or_default()))
         }
         "/reset" => {
@@ -86,8 +105,13 @@ async fn take(state: &Mutex<State>, request: Request<Incoming>) -> Result<Conten
     let is_version_2 = header(&head.headers, CONTENT_TYPE).contains("io.prometheus.write.v2.Request");
     let encoding = header(&head.headers, CONTENT_ENCODING);
     let message = decompress(encoding, &body)?;
-    let mut hashes = lock(state).series.is_some().then(Vec::new);
-    let contents = message::count(&message, is_version_2, hashes.as_mut())?;
+    let wanted = {
+        let state = lock(state);
+        state.series.is_some() || state.sequences.is_some()
+    };
+    let mut seen: Vec<(u64, Vec<Sample>)> = Vec::new();
+    let mut see = |series: u64, samples: &[Sample]| seen.push((series, samples.to_vec()));
+    let contents = message::count(&message, is_version_2, wanted.then_some(&mut see))?;
     let mut state = lock(state);
     let received = &mut state.received;
     received.requests += 1;
@@ -96,8 +120,11 @@ async fn take(state: &Mutex<State>, request: Request<Incoming>) -> Result<Conten
     received.wire_bytes += body.len() as u64;
     received.message_bytes += message.len() as u64;
     received.contents.add_assign(contents);
-    if let (Some(series), Some(hashes)) = (&mut state.series, hashes) {
-        series.extend(hashes);
+    if let Some(series) = &mut state.series {
+        series.extend(seen.iter().map(|(series, _)| *series));
+    }
+    if let Some(sequences) = &mut state.sequences {
+        seen.iter().for_each(|(series, samples)| sequences.see(*series, samples));
     }
     Ok(contents)
 }

@@ -212,6 +212,7 @@ pub(super) fn difference(before: &Received, after: &Received) -> Received {
             metadata: to.metadata - from.metadata,
         },
         distinct_series: after.distinct_series,
+        sequence: after.sequence,
     }
 }
 

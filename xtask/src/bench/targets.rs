@@ -19,7 +19,7 @@ use super::control;
 use super::shape::Shape;
 
 /// Bodies of each target, served one after the other.
-const VARIANTS: u32 = 3;
+pub(super) const VARIANTS: u32 = 3;
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 /// What the load serves.
