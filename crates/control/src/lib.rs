@@ -6,9 +6,12 @@
 //! tells a [`TargetSink`] what appeared and what is gone; an identical result tells nothing. What stands behind a
 //! target (its labels before relabelling) is not kept but computed again when a page asks for it.
 
+pub mod assignment;
 mod cluster;
 mod discovery;
+pub mod election;
 mod file_sd;
+pub mod fleet;
 mod group_store;
 mod http_sd;
 mod job;
@@ -17,10 +20,13 @@ mod live_job;
 mod pass;
 pub mod populate;
 mod reporter;
+pub mod scaling;
 mod self_metrics;
 mod snapshot;
+pub mod store;
 
 pub use discovery::{ApplyError, ApplyErrors, Discovery, DiscoveryOptions};
+pub use fleet::{ConfigurationBundle, FleetHandle};
 pub use job::Counts;
 pub use kubernetes::UnsupportedField;
 pub use live_job::TargetSink;

@@ -1,0 +1,228 @@
+//! Who lives, who is cut off, who is dead.
+
+use std::sync::Arc;
+
+use crate::assignment::{Role, WorkerId};
+
+use super::placement::aged;
+use super::targets::Slot;
+use super::workers::{Legacy, NOBODY, Order, OutsideBecause, Presence};
+use super::{Fleet, FleetEffect, Millis, MoveReason, SessionId, WorkerRecord};
+
+/// Leases for which nothing is moved while most workers are lost.
+const MASS_LOSS_LEASES: u64 = 3;
+
+impl Fleet {
+    /// A worker that the store knows and that has not come to this leader yet.
+    pub(super) fn expect_worker(&mut self, now: Millis, record: WorkerRecord) {
+        if self.workers.named(&record.name).is_some() {
+            return;
+        }
+        let presence = Presence::Away { since: now, probing: false };
+        let worker = self.workers.add(record, presence, now);
+        worker.recorded = true;
+        let (id, record) = (worker.id, worker.record.clone());
+        self.balance.set_worker(id, &record.name, &record.zone, record.weight, Role::Closed);
+    }
+
+    /// A new term begins: workers come again and say what they hold.
+    pub(super) fn dismiss_workers(&mut self, _now: Millis) {
+        let ids: Vec<_> = self.workers.iter().map(|worker| worker.id).collect();
+        for id in ids {
+            if let Some(session) = self.workers.remove(id).and_then(|worker| worker.session()) {
+                self.effects.push(FleetEffect::Close(session));
+            }
+            self.balance.remove_worker(id);
+        }
+        self.targets.vacate(&mut self.balance);
+        self.moves.clear();
+        self.outside.clear();
+        self.estates.clear();
+    }
+
+    pub(super) fn disconnected(&mut self, now: Millis, session: SessionId) {
+        self.part(now, session);
+    }
+
+    /// A stream is gone: what was said on it and is not in force yet was perhaps never heard.
+    pub(super) fn part(&mut self, now: Millis, session: SessionId) {
+        let Some(worker) = self.workers.disconnect(session, now) else { return };
+        let (id, draining) = (worker.id, worker.draining);
+        if draining {
+            // It said that it goes; whether it has is asked at once.
+            worker.presence = Presence::Away { since: now.saturating_sub(self.lease), probing: false };
+        }
+        let unheard = std::mem::take(&mut worker.unconfirmed);
+        let unsaid = std::mem::take(&mut worker.orders);
+        if !self.is_leading() {
+            return;
+        }
+        let unheard = unheard.into_iter().flat_map(|(_, orders)| orders).map(|order| (order, true));
+        for (order, said) in unheard.chain(unsaid.into_iter().map(|order| (order, false))) {
+            self.take_back(now, id, order, said);
+        }
+        self.cancel_moves(id);
+        self.refresh_role(id);
+        if draining && self.held_by(id).is_empty() {
+            self.lose(now, id);
+        }
+    }
+
+    fn take_back(&mut self, now: Millis, id: WorkerId, order: Order, said: bool) {
+        match order {
+            Order::Assign(key, target, Legacy::Left(estate, at)) => {
+                if self.targets.get(key).is_some() {
+                    self.estates.insert(key, (*estate, at));
+                } else {
+                    self.orphan(target, Some(aged(*estate, now, at)));
+                }
+            }
+            Order::Remove(key, Some(target)) if self.targets.get(key).is_none() => {
+                self.put_outside(key, id, OutsideBecause::Removed(target));
+            }
+            Order::Bury(target, legacy) if !said => match legacy {
+                Legacy::Left(estate, at) => self.orphan(target, Some(aged(*estate, now, at))),
+                Legacy::None | Legacy::Stored => self.orphan(target, None),
+            },
+            _ => {}
+        }
+    }
+
+    pub(super) fn tick(&mut self, now: Millis) {
+        if !self.is_leading() {
+            return;
+        }
+        self.close_silent_streams(now);
+        self.probe_absent(now);
+        self.judge_silent(now);
+        self.rebalance_if_due(now);
+    }
+
+    fn close_silent_streams(&mut self, now: Millis) {
+        let lease = self.lease;
+        let is_silent = |last_heard: Millis| now >= last_heard + lease;
+        let silent = self.workers.iter().filter(|worker| is_silent(worker.last_heard));
+        let sessions: Vec<_> = silent.filter_map(|worker| worker.session()).collect();
+        for session in sessions {
+            self.part(now, session);
+            self.effects.push(FleetEffect::Close(session));
+        }
+    }
+
+    fn probe_absent(&mut self, now: Millis) {
+        let lease = self.lease;
+        for worker in self.workers.iter_mut() {
+            let next = match worker.presence {
+                Presence::Away { since, probing: false } if now >= since + lease => {
+                    Presence::Away { since, probing: true }
+                }
+                Presence::Unreachable { probe_at, probing: false } if now >= probe_at => {
+                    Presence::Unreachable { probe_at, probing: true }
+                }
+                _ => continue,
+            };
+            if worker.record.advertise.is_empty() {
+                worker.presence = Presence::Silent;
+                continue;
+            }
+            worker.presence = next;
+            self.effects.push(FleetEffect::Probe {
+                worker: Arc::clone(&worker.record.name),
+                address: worker.record.advertise.clone(),
+            });
+        }
+    }
+
+    pub(super) fn probed(&mut self, now: Millis, name: &str, alive: Option<u64>) {
+        let lease = self.lease;
+        let Some(worker) = self.workers.named(name).and_then(|id| self.workers.get_mut(id)) else { return };
+        let asked = matches!(
+            worker.presence,
+            Presence::Away { probing: true, .. } | Presence::Unreachable { probing: true, .. }
+        );
+        if asked {
+            worker.presence = match alive == Some(worker.record.instance) {
+                true => Presence::Unreachable { probe_at: now + lease, probing: false },
+                false => Presence::Silent,
+            };
+            self.judge_silent(now);
+        }
+    }
+
+    /// Moves the targets of the dead, unless so many are gone at once that it is rather this master that is cut off.
+    fn judge_silent(&mut self, now: Millis) {
+        if !self.is_leading() {
+            return;
+        }
+        let staying = || self.workers.iter().filter(|worker| !worker.draining);
+        let is_lost = |presence| matches!(presence, Presence::Away { .. } | Presence::Silent);
+        let known = staying().count();
+        let lost = staying().filter(|worker| is_lost(worker.presence)).count();
+        if lost >= 2 && lost * 2 > known {
+            let since = *self.mass_loss_since.get_or_insert(now);
+            if now < since + MASS_LOSS_LEASES * self.lease {
+                return;
+            }
+        } else {
+            self.mass_loss_since = None;
+        }
+        let dead = self.workers.iter().filter(|worker| worker.presence == Presence::Silent);
+        for id in dead.map(|worker| worker.id).collect::<Vec<_>>() {
+            self.lose(now, id);
+        }
+    }
+
+    /// A worker is no more: its targets are free.
+    fn lose(&mut self, now: Millis, id: WorkerId) {
+        self.cancel_moves(id);
+        self.free_targets(id);
+        let outside: Vec<_> = self
+            .outside
+            .iter()
+            .filter(|(_, entries)| entries.iter().any(|entry| entry.worker == id))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in outside {
+            if let Some(target) = self.take_outside(key, id).and_then(OutsideBecause::target) {
+                self.orphan(target, None);
+            }
+        }
+        self.balance.remove_worker(id);
+        let Some(worker) = self.workers.remove(id) else { return };
+        if !worker.draining {
+            self.counters.deaths += 1;
+            self.ask_for_plan(now, MoveReason::Died);
+        }
+        self.effects.push(FleetEffect::Forget(worker.record.name));
+    }
+
+    fn free_targets(&mut self, id: WorkerId) {
+        let concerns = |slot: &Slot| slot.holder() == Some(id) || slot.planned() == Some(id);
+        let slots = |(key, tracked): (_, &super::targets::Tracked)| {
+            let slots = tracked.slots().enumerate().filter(|(_, slot)| concerns(slot));
+            slots.map(|(place, slot)| (key, place, slot)).collect::<Vec<_>>()
+        };
+        let concerned: Vec<_> = self.targets.iter().flat_map(slots).collect();
+        for (key, place, slot) in concerned {
+            let next = match slot {
+                Slot::Moving { from, asked: true, .. } if from != id => {
+                    Slot::Moving { from, to: NOBODY, asked: true }
+                }
+                _ => {
+                    *self.counters.moves.entry(MoveReason::Died).or_default() += 1;
+                    Slot::Vacant
+                }
+            };
+            self.set_slot(key, place, next);
+        }
+    }
+
+    /// Tells the streams of workers for which there is something.
+    pub(super) fn wake_workers(&mut self) {
+        for worker in self.workers.iter_mut() {
+            if let Some(session) = worker.wake() {
+                self.effects.push(FleetEffect::Wake(session));
+            }
+        }
+    }
+}
