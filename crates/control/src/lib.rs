@@ -10,6 +10,7 @@ pub mod assignment;
 mod cluster;
 mod discovery;
 pub mod election;
+pub mod election;
 mod file_sd;
 pub mod fleet;
 mod group_store;
@@ -23,6 +24,7 @@ mod reporter;
 pub mod scaling;
 mod self_metrics;
 mod snapshot;
+pub mod store;
 pub mod store;
 
 pub use discovery::{ApplyError, ApplyErrors, Discovery, DiscoveryOptions};

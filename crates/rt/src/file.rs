@@ -66,8 +66,11 @@ pub(crate) fn read_trimmed(path: &Path) -> Result<String, FileError> {
     Ok(text.trim().to_owned())
 }
 
-/// The secret as it is now; a file is read anew.
-pub(crate) fn read_secret(source: &SecretSource) -> Result<Secret, FileError> {
+/// The secret as it is now; a file is read anew, without the white space around it.
+///
+/// # Errors
+/// [`FileError`] when the file cannot be read, is too large or is not text.
+pub fn read_secret(source: &SecretSource) -> Result<Secret, FileError> {
     match source {
         SecretSource::Inline(secret) => Ok(secret.clone()),
         SecretSource::File(path) => read_trimmed(path).map(Secret::new),

@@ -17,5 +17,5 @@ pub mod signal;
 pub mod supervisor;
 mod tls;
 
-pub use file::FileError;
+pub use file::{FileError, read_secret};
 pub use tls::TlsSetupError;

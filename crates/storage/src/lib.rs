@@ -4,3 +4,5 @@
 //! names as slow. Layer 2: uses `outrigger-model` only.
 
 pub mod queue;
+pub mod sealed;
+pub mod state_file;
