@@ -66,7 +66,7 @@ export interface Worker {
   zone: string;
   version: string;
   address: string;
-  state: "connected" | "draining" | "unreachable" | "lost";
+  state: "connected" | "draining" | "unreachable" | "lost" | "expected";
   since_ms: number;
   targets: number;
   series: number;

@@ -21,10 +21,12 @@ use outrigger_rt::supervisor::Supervisor;
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::fleet_view::MasterView;
 use crate::page;
 use crate::page_api::{self, TargetQuery};
 use crate::prometheus_api;
 use crate::reload::ReloadRequest;
+use crate::scale_api;
 
 /// The parts of this process; which it has depends on its role.
 #[derive(Clone, Default)]
@@ -35,6 +37,8 @@ pub(crate) struct Parts {
     pub(crate) remote_write: Option<Arc<RemoteWrite>>,
     /// `run` and `master`.
     pub(crate) discovery: Option<Arc<Discovery>>,
+    /// `master`.
+    pub(crate) master: Option<MasterView>,
 }
 
 /// What the handlers read.
@@ -168,6 +172,7 @@ pub(crate) fn router(state: Arc<AppState>) -> Router {
             }),
         )
         .merge(prometheus_api::router())
+        .merge(scale_api::router())
         .merge(page::router())
         .with_state(state)
 }

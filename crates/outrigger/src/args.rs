@@ -34,6 +34,8 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     /// Discover, scrape and remote-write as a Prometheus configuration says.
     Run(RunArgs),
+    /// Discover targets and assign them to workers, which scrape them.
+    Master(RunArgs),
     /// Show Outrigger at work on a simulated cluster.
     Demo(DemoArgs),
     /// Check files without acting on them.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use outrigger_config::error::ConfigErrors;
 use outrigger_config::file_access::FileAccess;
+use outrigger_config::prometheus::parts::{Parts, take_apart};
 use outrigger_config::prometheus::{self, Loaded, Source};
 
 /// A configuration larger than this is a mistake.
@@ -53,16 +54,36 @@ pub(crate) enum LoadError {
 /// Reads and validates a configuration file.
 pub(crate) fn load_config(path: &Path, agent_mode: bool) -> Result<Loaded, LoadError> {
     let text = read_bounded(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
-    let directory = path.parent().map(Path::to_owned).unwrap_or_default();
-    let source = Source {
-        path: &path.to_string_lossy(),
-        text: &text,
-        directory,
+    let name = path.to_string_lossy();
+    let source = source(&name, &text, path.parent().unwrap_or(Path::new("")), agent_mode);
+    prometheus::load(&source).map_err(LoadError::Invalid)
+}
+
+/// Reads and validates a configuration file, and writes out what `outrigger.clusters` means for its jobs.
+pub(crate) fn load_to_run(path: &Path) -> Result<Loaded, LoadError> {
+    let mut loaded = load_config(path, false)?;
+    if loaded.config.outrigger.clusters.is_empty() {
+        return Ok(loaded);
+    }
+    let text = read_bounded(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+    let name = path.to_string_lossy();
+    let source = source(&name, &text, path.parent().unwrap_or(Path::new("")), false);
+    let whole = take_apart(&source, Parts::Whole).map_err(LoadError::Invalid)?.text();
+    let written_out = prometheus::load(&Source { text: &whole, ..source }).map_err(LoadError::Invalid)?;
+    loaded.config = written_out.config;
+    Ok(loaded)
+}
+
+/// A text as one that stands in a file.
+pub(crate) fn source<'a>(path: &'a str, text: &'a str, directory: &Path, agent_mode: bool) -> Source<'a> {
+    Source {
+        path,
+        text,
+        directory: directory.to_owned(),
         environment: &|name| std::env::var(name).ok(),
         files: &LocalFiles,
         agent_mode,
-    };
-    prometheus::load(&source).map_err(LoadError::Invalid)
+    }
 }
 
 /// Writes a file that only its owner can read.

@@ -4,15 +4,20 @@ mod api;
 mod args;
 mod check;
 mod demo;
+mod fleet_view;
 mod local_files;
 mod logging;
+mod master;
+mod master_config;
 mod page;
 mod page_api;
 mod process;
 mod prometheus_api;
 mod reload;
+mod remembered_names;
 mod run;
 mod running;
+mod scale_api;
 
 use std::process::ExitCode;
 
@@ -38,6 +43,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(check::config(&args, &mut std::io::stdout().lock())?)
         }
         Command::Run(args) => run::run(&args),
+        Command::Master(args) => master::run(&args),
         Command::Demo(args) => demo::demo(&args),
     }
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use outrigger_config::prometheus::parts::{ConfigParts, Parts, compose, is_for_collection, take_apart};
-use outrigger_config::prometheus::{Config, Loaded, Source, load};
+use outrigger_config::prometheus::{Config, Loaded, load};
 use outrigger_control::ConfigurationBundle;
 use outrigger_wire::centre::{File, JobConfiguration};
 
-use crate::local_files::{LocalFiles, read_bounded};
+use crate::local_files::{read_bounded, source};
 use crate::run::refuse_or_warn;
 
 /// A file that is handed on may have this size, at most; certificates and tokens are far smaller.
@@ -36,7 +36,7 @@ impl MasterFile {
         let directory = std::path::absolute(&directory).unwrap_or(directory);
         let directory = directory.to_string_lossy().into_owned();
         let name = path.to_string_lossy();
-        let source = source(&name, &text, &directory);
+        let source = source(&name, &text, Path::new(&directory), false);
         let loaded = load(&source).map_err(invalid)?;
         refuse_or_warn(&loaded)?;
         let parts = take_apart(&source, Parts::Whole).map_err(invalid)?;
@@ -47,7 +47,8 @@ impl MasterFile {
     pub(crate) fn with_jobs(&self, added: &[AddedJob]) -> anyhow::Result<Effective> {
         let jobs = self.parts.jobs.iter().chain(added).map(|(_, yaml)| &**yaml);
         let text = compose(&self.parts.base, jobs);
-        let source = source("the configuration with the jobs of monitors", &text, &self.directory);
+        let source =
+            source("the configuration with the jobs of monitors", &text, Path::new(&self.directory), false);
         let config = load(&source).map_err(invalid)?.config;
         let parts = take_apart(&source, Parts::Collection).map_err(invalid)?;
         let bundle = bundle(parts, &self.directory)?;
@@ -66,7 +67,7 @@ pub(crate) struct Effective {
 
 fn bundle(parts: ConfigParts, directory: &str) -> anyhow::Result<ConfigurationBundle> {
     let text = parts.text();
-    let source = source("the workers' configuration", &text, directory);
+    let source = source("the workers' configuration", &text, Path::new(directory), false);
     let Loaded { referenced_files, .. } = load(&source).map_err(invalid)?;
     let mut paths: Vec<String> =
         referenced_files.into_iter().filter(is_for_collection).map(|file| file.path).collect();
@@ -106,17 +107,6 @@ fn read_file(path: String) -> File {
         });
     let missing = contents.is_err();
     File { path, contents: contents.unwrap_or_default(), missing }
-}
-
-fn source<'a>(path: &'a str, text: &'a str, directory: &str) -> Source<'a> {
-    Source {
-        path,
-        text,
-        directory: directory.into(),
-        environment: &|name| std::env::var(name).ok(),
-        files: &LocalFiles,
-        agent_mode: false,
-    }
 }
 
 fn invalid(errors: outrigger_config::error::ConfigErrors) -> anyhow::Error {

@@ -12,6 +12,7 @@ use outrigger_model::target::{ScrapeTarget, TargetId};
 use serde::{Deserialize, Serialize};
 
 use crate::api::AppState;
+use crate::fleet_view::Fleet;
 use crate::prometheus_api::label_map;
 
 /// Targets in one answer, at most.
@@ -33,6 +34,17 @@ pub(crate) struct Overview {
     pub(crate) jobs: Vec<Job>,
     pub(crate) clusters: Vec<Cluster>,
     pub(crate) remote_write: Vec<Endpoint>,
+    pub(crate) fleet: Option<Fleet>,
+    pub(crate) refused_monitors: Vec<Monitor>,
+}
+
+/// An object of the Prometheus Operator that cannot be used.
+#[derive(Debug, Serialize)]
+pub(crate) struct Monitor {
+    pub(crate) kind: String,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) error: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -121,6 +133,8 @@ pub(crate) struct TargetPage {
 pub(crate) struct Target {
     pub(crate) job: String,
     pub(crate) state: &'static str,
+    /// Workers that scrape it, where this process is their master.
+    pub(crate) workers: Vec<String>,
     pub(crate) url: String,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) discovered: BTreeMap<String, String>,
@@ -159,6 +173,8 @@ pub(crate) fn overview(state: &AppState) -> Overview {
             .flat_map(|remote| remote.status())
             .map(endpoint_row)
             .collect(),
+        fleet: parts.master.as_ref().map(|master| master.fleet(state.clock.now())),
+        refused_monitors: Vec::new(),
     }
 }
 
@@ -254,7 +270,7 @@ pub(crate) fn targets(state: &AppState, query: &TargetQuery) -> TargetPage {
         };
         let found = discovery.active(job, filter, query.offset, limit);
         page.total += found.total;
-        page.targets.extend(found.items.into_iter().map(|target| active_row(target, &statuses)));
+        page.targets.extend(found.items.into_iter().map(|target| active_row(state, target, &statuses)));
     }
     // What relabelling dropped has no labels to search in until it is computed, so a search leaves it out.
     let shown = |state: &str| query.search.is_empty() && (query.state.is_empty() || query.state == state);
@@ -295,11 +311,14 @@ fn contains(target: &ScrapeTarget, search: &str) -> bool {
     search.is_empty() || target.url.contains(search) || target.labels.iter().any(|(_, v)| v.contains(search))
 }
 
-fn active_row(found: ActiveTarget, statuses: &Statuses) -> Target {
+fn active_row(state: &AppState, found: ActiveTarget, statuses: &Statuses) -> Target {
+    let owners = state.parts.master.iter();
+    let owners = owners.flat_map(|master| master.fleet.owners(&found.target.job, found.target.id));
     let status = statuses.get(&found.target).cloned().unwrap_or_default();
     Target {
         job: found.target.job.to_string(),
         state: status.health.as_str(),
+        workers: owners.map(|worker| worker.to_string()).collect(),
         url: found.target.url.clone(),
         labels: label_map(&found.target.labels),
         discovered: label_map(&found.discovered),
@@ -314,6 +333,7 @@ fn inactive_row(found: InactiveTarget, state: &'static str) -> Target {
     Target {
         job: found.job.to_string(),
         state,
+        workers: Vec::new(),
         url: String::new(),
         labels: BTreeMap::new(),
         discovered: label_map(&found.discovered),

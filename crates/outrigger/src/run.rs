@@ -27,14 +27,14 @@ use tokio::sync::mpsc;
 
 use crate::api::{self, AppState, Parts, Role};
 use crate::args::{RunArgs, WebArgs};
-use crate::local_files::load_config;
+use crate::local_files::load_to_run;
 use crate::reload::{Configurable, ReloadRequest, Reloader};
 use crate::running::Running;
 
 /// Name and version towards targets and receivers.
-const USER_AGENT: &str = concat!("Outrigger/", env!("CARGO_PKG_VERSION"));
+pub(crate) const USER_AGENT: &str = concat!("Outrigger/", env!("CARGO_PKG_VERSION"));
 /// Name and version towards API servers.
-const API_SERVER_USER_AGENT: &str = concat!("outrigger-master/", env!("CARGO_PKG_VERSION"));
+pub(crate) const API_SERVER_USER_AGENT: &str = concat!("outrigger-master/", env!("CARGO_PKG_VERSION"));
 /// Memory for all large scrape bodies together.
 const BODY_BUDGET_BYTES: u64 = 512 << 20;
 /// Scrapes under way at a shutdown may take this long.
@@ -62,7 +62,7 @@ impl Configurable for Collector {
     type Loaded = Config;
 
     fn load(&self, path: &Path) -> anyhow::Result<Config> {
-        let loaded = load_config(path, false)?;
+        let loaded = load_to_run(path)?;
         refuse_or_warn(&loaded)?;
         Ok(loaded.config)
     }
@@ -101,7 +101,7 @@ pub(crate) struct Outrigger {
 
 /// Runs until a signal ends it.
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let loaded = load_config(&args.config, false)?;
+    let loaded = load_to_run(&args.config)?;
     refuse_or_warn(&loaded)?;
     crate::process::prepare()?;
     let grace = Duration::from_secs(args.shutdown_grace);
@@ -114,7 +114,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Where state is kept; `None` in memory only.
-fn data_dir(args: &RunArgs) -> Option<PathBuf> {
+pub(crate) fn data_dir(args: &RunArgs) -> Option<PathBuf> {
     (!args.data_dir.as_os_str().is_empty()).then(|| args.data_dir.clone())
 }
 
@@ -124,7 +124,7 @@ fn queue_bounds(limits: Limits) -> QueueBounds {
 }
 
 /// The web server's settings; an address that other machines reach needs client certificates or an explicit word.
-fn server_config(listen: SocketAddr, web: &WebArgs) -> anyhow::Result<ServerConfig> {
+pub(crate) fn server_config(listen: SocketAddr, web: &WebArgs) -> anyhow::Result<ServerConfig> {
     if !listen.ip().is_loopback() && web.tls_client_ca_file.is_none() && !web.listen_without_authentication {
         anyhow::bail!(
             "--listen {listen} can be reached from other machines: add --tls-cert-file, --tls-key-file and \
@@ -169,9 +169,14 @@ pub(crate) async fn build(
 ) -> anyhow::Result<Outrigger> {
     let clock: SharedClock = Arc::new(SystemClock);
     let registry = Registry::new();
-    register_build_info(&registry);
+    register_build_info(&registry, Role::Run);
     let resolver = Resolver::new(ResolverOptions::default());
     let supervisor = Supervisor::new();
+    if let Some(data_dir) = &data_dir {
+        std::fs::create_dir_all(data_dir)
+            .with_context(|| format!("could not make the data directory {}", data_dir.display()))?;
+        crate::remembered_names::keep(&resolver, data_dir, &supervisor);
+    }
     let remote_write = Arc::new(RemoteWrite::new(
         &config.remote_write,
         &config.global.external_labels,
@@ -218,6 +223,7 @@ pub(crate) async fn build(
             engine: Some(engine.clone()),
             remote_write: Some(remote_write.clone()),
             discovery: Some(discovery.clone()),
+            ..Parts::default()
         },
         config_path.clone(),
         reload_sender,
@@ -254,14 +260,14 @@ impl Outrigger {
     }
 }
 
-fn register_build_info(registry: &Registry) {
-    let labels = [("version", env!("CARGO_PKG_VERSION"))];
-    registry.gauge("outrigger_build_info", "1, with the version as a label.", &labels).set(1.0);
+pub(crate) fn register_build_info(registry: &Registry, role: Role) {
+    let labels = [("version", env!("CARGO_PKG_VERSION")), ("role", role.as_str())];
+    registry.gauge("outrigger_build_info", "1, with version and role as labels.", &labels).set(1.0);
 }
 
 /// The same for every restart on this machine, another for a twin on another one (as Prometheus'
 /// `scrape/manager.go` derives it).
-fn offset_seed(external_labels: &Labels) -> u64 {
+pub(crate) fn offset_seed(external_labels: &Labels) -> u64 {
     let name = rustix::system::uname();
     let mut hash = Fnv1a::new();
     hash.update(name.nodename().to_bytes());

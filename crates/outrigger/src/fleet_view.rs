@@ -1,0 +1,124 @@
+//! A master's fleet and a worker's assignment, for the page and APIs.
+
+use outrigger_control::FleetHandle;
+use outrigger_control::election::Standing;
+use outrigger_control::fleet::{WorkerState, WorkerView};
+use outrigger_model::sample::Timestamp;
+use serde::Serialize;
+use tokio::sync::watch;
+
+/// What a master shows of itself.
+#[derive(Clone)]
+pub(crate) struct MasterView {
+    pub(crate) name: String,
+    pub(crate) fleet: FleetHandle,
+    pub(crate) standing: watch::Receiver<Standing>,
+}
+
+impl MasterView {
+    pub(crate) fn is_leading(&self) -> bool {
+        self.fleet.is_leading()
+    }
+
+    pub(crate) fn connected_workers(&self) -> u64 {
+        let workers = self.fleet.workers();
+        workers.iter().filter(|worker| worker.state == WorkerState::Connected).count() as u64
+    }
+
+    /// `fleet` of the overview.
+    pub(crate) fn fleet(&self, now: Timestamp) -> Fleet {
+        let (epoch, leader) = match &*self.standing.borrow() {
+            Standing::Leading { epoch, .. } => (*epoch, self.name.clone()),
+            Standing::Standby { leader: Some(leader) } => (leader.epoch, leader.name.to_string()),
+            Standing::Standby { leader: None } => (0, String::new()),
+        };
+        let views = self.fleet.workers();
+        let revisions = views.iter().filter_map(|view| Some(view.status.as_ref()?.configuration_revision));
+        Fleet {
+            name: self.name.clone(),
+            leading: self.is_leading(),
+            epoch,
+            leader,
+            configuration_revision: revisions.max().unwrap_or(0),
+            workers_wanted: self.fleet.wanted_workers(),
+            unassigned: self.fleet.target_counts().unassigned,
+            last_known: Vec::new(),
+            workers: views.into_iter().map(|view| worker_row(view, now)).collect(),
+        }
+    }
+}
+
+/// `fleet` of the overview.
+#[derive(Debug, Serialize)]
+pub(crate) struct Fleet {
+    name: String,
+    leading: bool,
+    epoch: u64,
+    leader: String,
+    configuration_revision: u64,
+    workers_wanted: u64,
+    unassigned: u64,
+    last_known: Vec<LastKnown>,
+    workers: Vec<Worker>,
+}
+
+/// A job whose targets are from before the start.
+#[derive(Debug, Serialize)]
+pub(crate) struct LastKnown {
+    job: String,
+    age_seconds: f64,
+}
+
+/// A worker, as the master sees it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Worker {
+    name: String,
+    zone: String,
+    version: String,
+    address: String,
+    state: &'static str,
+    since_ms: i64,
+    targets: u64,
+    series: u64,
+    load: f64,
+    scrapes: u64,
+    failed_scrapes: u64,
+    skipped_ticks: u64,
+    lateness_seconds: f64,
+    queue_memory_bytes: u64,
+    queue_disk_bytes: u64,
+    lag_seconds: f64,
+    cpu_seconds: f64,
+    resident_bytes: u64,
+    clock_offset_ms: i64,
+    configuration_revision: u64,
+    configuration_error: String,
+}
+
+fn worker_row(view: WorkerView, now: Timestamp) -> Worker {
+    let status = view.status.unwrap_or_default();
+    let since = i64::try_from(view.since_millis).unwrap_or(i64::MAX);
+    Worker {
+        name: view.name.to_string(),
+        zone: view.zone.to_string(),
+        version: view.version,
+        address: view.advertise,
+        state: view.state.as_str(),
+        since_ms: now.millis().saturating_sub(since),
+        targets: view.targets,
+        series: status.series,
+        load: view.load_ratio,
+        scrapes: status.scrapes,
+        failed_scrapes: status.failed_scrapes,
+        skipped_ticks: status.skipped_ticks,
+        lateness_seconds: status.lateness_seconds,
+        queue_memory_bytes: status.queue_memory_bytes,
+        queue_disk_bytes: status.queue_disk_bytes,
+        lag_seconds: status.lag_seconds,
+        cpu_seconds: status.cpu_seconds,
+        resident_bytes: status.resident_bytes,
+        clock_offset_ms: view.clock_offset_millis,
+        configuration_revision: status.configuration_revision,
+        configuration_error: status.configuration_error,
+    }
+}

@@ -1,0 +1,345 @@
+//! `outrigger master`: discovers, assigns, serves the config centre.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures_util::FutureExt as _;
+use outrigger_config::prometheus::{CentreConfig, Config, EtcdConfig, Standby};
+use outrigger_control::election::{Election, Standing};
+use outrigger_control::fleet::{FleetDriverOptions, FleetOptions};
+use outrigger_control::scaling::ScalingLimits;
+use outrigger_control::store::{Candidate, EmbeddedStore, EtcdLogin, EtcdOptions, EtcdStore, StateStore};
+use outrigger_control::{Discovery, DiscoveryOptions, FleetHandle};
+use outrigger_model::clock::{SharedClock, SystemClock};
+use outrigger_model::http::HttpClientConfig;
+use outrigger_rt::grpc::{TokenName, Tokens, duplex_service};
+use outrigger_rt::metrics::Registry;
+use outrigger_rt::resolver::{Resolver, ResolverOptions};
+use outrigger_rt::server::{Server, ServerConfig, ServerLimits, ServerTls};
+use outrigger_rt::signal::Signals;
+use outrigger_rt::supervisor::{Phase, Supervisor};
+use outrigger_wire::centre::WORK_PATH;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{self, AppState, Parts, Role};
+use crate::args::RunArgs;
+use crate::fleet_view::MasterView;
+use crate::master_config::{Effective, MasterFile, refresh_files};
+use crate::reload::{Configurable, ReloadRequest, Reloader};
+use crate::run::{
+    API_SERVER_USER_AGENT, data_dir, describe, offset_seed, register_build_info, server_config,
+};
+use crate::running::Running;
+
+/// Files that workers need are read again so often.
+const REFRESH_FILES: Duration = Duration::from_secs(10);
+/// A call to etcd takes at most this long.
+const STORE_TIMEOUT: Duration = Duration::from_secs(3);
+/// The first worker of a new fleet waits so long for others before it gets targets.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// Everything that was built and is not started yet.
+struct Master {
+    supervisor: Supervisor,
+    election: Election,
+    fleet: FleetHandle,
+    parts: MasterParts,
+    centre: Server,
+    tokens: Tokens,
+    server: Server,
+    reloads: mpsc::Receiver<ReloadRequest>,
+    reloader: Reloader<MasterParts>,
+    state: Arc<AppState>,
+    grace: Duration,
+}
+
+/// Runs until a signal ends it.
+pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let file = MasterFile::read(&args.config)?;
+    crate::process::prepare()?;
+    let grace = Duration::from_secs(args.shutdown_grace);
+    crate::process::runtime()?.block_on(async {
+        let signals = Signals::new().context("could not install signal handlers")?;
+        let server = server_config(args.listen, &args.web)?;
+        let data_dir =
+            data_dir(args).context("a master needs --data-dir: its state and the last targets are there")?;
+        let master = build(args.config.clone(), file, server, data_dir, grace).await?;
+        master.spawn()?.until_shutdown(signals).await
+    })
+}
+
+async fn build(
+    config_path: PathBuf,
+    file: MasterFile,
+    server: ServerConfig,
+    data_dir: PathBuf,
+    grace: Duration,
+) -> anyhow::Result<Master> {
+    let config = &file.config;
+    let centre = config.outrigger.centre.clone().unwrap_or_default();
+    let name = if centre.name.is_empty() { crate::process::host_name() } else { centre.name.clone() };
+    let clock: SharedClock = Arc::new(SystemClock);
+    let registry = Registry::new();
+    register_build_info(&registry, Role::Master);
+    let resolver = Resolver::new(ResolverOptions::default());
+    let supervisor = Supervisor::new();
+    std::fs::create_dir_all(&data_dir)
+        .with_context(|| format!("could not make the data directory {}", data_dir.display()))?;
+    crate::remembered_names::keep(&resolver, &data_dir, &supervisor);
+    let store = store(centre.etcd.as_ref(), &data_dir, &clock, &resolver)?;
+    let centre_server =
+        Server::bind(centre_config(&centre)).await.context("could not start the config centre")?;
+    let address = advertised(&centre, centre_server.address());
+    tracing::info!(name, address = %centre_server.address(), advertised = address, "config centre listening");
+    let candidate = Candidate { name: name.as_str().into(), address: address.as_str().into() };
+    let election = Election::new(Arc::clone(&store), candidate, centre.leader_lease);
+    let fleet = FleetHandle::new(FleetDriverOptions {
+        fleet: FleetOptions {
+            master: name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            lease: centre.lease,
+            replication_factor: centre.replication_factor as usize,
+            settle: SETTLE,
+        },
+        clock: clock.clone(),
+        registry: registry.clone(),
+        resolver: resolver.clone(),
+        store,
+        data_dir: Some(data_dir),
+        probe: HttpClientConfig::default(),
+        token_workers: token_workers(&centre),
+        offset_seed: offset_seed(&config.global.external_labels),
+        scaling: ScalingLimits::default(),
+    })?;
+    let discovery = Arc::new(Discovery::new(DiscoveryOptions {
+        clock: clock.clone(),
+        registry: registry.clone(),
+        resolver,
+        sink: fleet.sink(),
+        user_agent: API_SERVER_USER_AGENT.to_owned(),
+    }));
+    let server = Server::bind(server).await.context("could not start the web server")?;
+    tracing::info!(address = %server.address(), "listening");
+    let (reload_sender, reloads) = mpsc::channel(4);
+    let view = MasterView { name, fleet: fleet.clone(), standing: election.standing() };
+    let parts = Parts { discovery: Some(discovery.clone()), master: Some(view), ..Parts::default() };
+    let state = Arc::new(AppState::new(
+        clock,
+        registry,
+        supervisor.clone(),
+        Role::Master,
+        parts,
+        config_path.clone(),
+        reload_sender,
+    ));
+    let parts = MasterParts {
+        fleet: fleet.clone(),
+        discovery,
+        standing: election.standing(),
+        current: Arc::default(),
+    };
+    let reloader = Reloader::new(config_path, file, parts.clone(), state.clone());
+    let tokens = tokens(&centre);
+    Ok(Master {
+        supervisor,
+        election,
+        fleet,
+        parts,
+        centre: centre_server,
+        tokens,
+        server,
+        reloads,
+        reloader,
+        state,
+        grace,
+    })
+}
+
+impl Master {
+    /// Starts everything: the election last, so that a leader has its configuration.
+    fn spawn(self) -> anyhow::Result<Running<MasterParts>> {
+        let Self {
+            supervisor,
+            election,
+            fleet,
+            parts,
+            centre,
+            tokens,
+            server,
+            reloads,
+            reloader,
+            state,
+            grace,
+        } = self;
+        let address = server.address();
+        let router = api::router(state);
+        reloader.start()?;
+        let workers = fleet.clone();
+        let service = duplex_service(WORK_PATH, tokens, move |peer, from, to| {
+            let workers = workers.clone();
+            async move { workers.serve(peer, from, to).await }.boxed()
+        });
+        let (standing, handle) = (election.standing(), election.handle());
+        supervisor.spawn("election", Phase::Intake, |stop| election.run(stop));
+        supervisor.spawn("configuration", Phase::Intake, |stop| parts.follow(stop));
+        supervisor.spawn("fleet", Phase::Drain, |stop| fleet.run(standing, handle, stop));
+        supervisor.spawn("config centre", Phase::Last, |stop| centre.serve(service, stop));
+        supervisor.spawn("web server", Phase::Last, |stop| server.serve(router, stop));
+        Ok(Running { supervisor, grace, reloads, reloader, address })
+    }
+}
+
+/// What a master's configuration is put in force in.
+#[derive(Clone)]
+pub(crate) struct MasterParts {
+    fleet: FleetHandle,
+    discovery: Arc<Discovery>,
+    standing: watch::Receiver<Standing>,
+    current: Arc<Mutex<Current>>,
+}
+
+/// What is in force.
+#[derive(Default)]
+struct Current {
+    file: Option<MasterFile>,
+    effective: Option<Effective>,
+    discovering: bool,
+}
+
+impl Configurable for MasterParts {
+    type Loaded = MasterFile;
+
+    fn load(&self, path: &Path) -> anyhow::Result<MasterFile> {
+        MasterFile::read(path)
+    }
+
+    fn apply(&self, file: &MasterFile) -> Result<(), String> {
+        let effective = file.with_jobs(&[]).map_err(|error| format!("{error:#}"))?;
+        let mut current = self.current.lock();
+        if self.should_discover(&file.config) {
+            self.discover(&effective, &mut current)?;
+        } else {
+            self.fleet.set_configuration(effective.bundle.clone());
+        }
+        *current = Current {
+            file: Some(file.clone()),
+            effective: Some(effective),
+            discovering: current.discovering,
+        };
+        Ok(())
+    }
+}
+
+impl MasterParts {
+    /// Only a leader asks the API server, unless standbys are to be warm.
+    fn should_discover(&self, config: &Config) -> bool {
+        let standby = config.outrigger.centre.as_ref().map(|centre| centre.standby).unwrap_or_default();
+        standby == Standby::Warm || self.standing.borrow().leading_epoch().is_some()
+    }
+
+    fn discover(&self, effective: &Effective, current: &mut Current) -> Result<(), String> {
+        // Workers know a job before its targets come.
+        self.fleet.set_configuration(effective.bundle.clone());
+        self.discovery.apply(&effective.config).map_err(|errors| describe(&errors))?;
+        current.discovering = true;
+        Ok(())
+    }
+
+    /// Follows the election and the files that workers need.
+    async fn follow(self, stop: CancellationToken) {
+        let mut standing = self.standing.clone();
+        let mut refresh = tokio::time::interval(REFRESH_FILES);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                changed = standing.changed() => match changed {
+                    Ok(()) => self.adapt(),
+                    Err(_) => break,
+                },
+                _ = refresh.tick() => self.refresh(),
+            }
+        }
+        self.discovery.stop();
+    }
+
+    /// Begins or ends discovery with the leadership.
+    fn adapt(&self) {
+        let mut current = self.current.lock();
+        let Some(effective) = current.effective.clone() else { return };
+        let wanted = current.file.as_ref().is_some_and(|file| self.should_discover(&file.config));
+        if wanted && !current.discovering {
+            if let Err(error) = self.discover(&effective, &mut current) {
+                tracing::error!("discovery does not run: {error}");
+            }
+        } else if !wanted && current.discovering {
+            self.discovery.stop();
+            current.discovering = false;
+        }
+    }
+
+    fn refresh(&self) {
+        let mut current = self.current.lock();
+        let Some(effective) = &mut current.effective else { return };
+        if refresh_files(&mut effective.bundle) {
+            self.fleet.set_configuration(effective.bundle.clone());
+        }
+    }
+}
+
+fn store(
+    etcd: Option<&EtcdConfig>,
+    data_dir: &Path,
+    clock: &SharedClock,
+    resolver: &Resolver,
+) -> anyhow::Result<Arc<dyn StateStore>> {
+    let Some(etcd) = etcd else {
+        let path = data_dir.join("state.redb");
+        let store = EmbeddedStore::open(path, clock.clone()).context("could not open the state file")?;
+        return Ok(Arc::new(store));
+    };
+    let options = EtcdOptions {
+        endpoints: etcd.endpoints.clone(),
+        http: HttpClientConfig { tls: etcd.tls.clone(), ..HttpClientConfig::default() },
+        login: etcd.user.clone().map(|(user, password)| EtcdLogin { user, password }),
+        prefix: etcd.prefix.clone(),
+        timeout: STORE_TIMEOUT,
+        user_agent: API_SERVER_USER_AGENT.to_owned(),
+        clock: clock.clone(),
+    };
+    Ok(Arc::new(EtcdStore::new(options, resolver).context("outrigger.centre.etcd")?))
+}
+
+fn centre_config(centre: &CentreConfig) -> ServerConfig {
+    let tls = centre.tls.as_ref().map(|tls| ServerTls {
+        cert: tls.cert.clone(),
+        key: tls.key.clone(),
+        client_ca: tls.client_ca.clone(),
+    });
+    ServerConfig { tls, limits: ServerLimits::for_streams(), ..ServerConfig::new(centre.listen) }
+}
+
+fn advertised(centre: &CentreConfig, bound: SocketAddr) -> String {
+    let scheme = if centre.tls.is_some() { "https" } else { "http" };
+    if centre.advertise.is_empty() { format!("{scheme}://{bound}") } else { centre.advertise.clone() }
+}
+
+/// Tokens go by their place in the configuration: what they are is secret.
+fn token_name(place: usize) -> Arc<str> {
+    format!("outrigger.centre.tokens[{place}]").into()
+}
+
+fn tokens(centre: &CentreConfig) -> Tokens {
+    let tokens = centre.tokens.iter().enumerate();
+    Tokens::new(tokens.map(|(place, token)| (TokenName(token_name(place)), token.token.clone())))
+}
+
+fn token_workers(centre: &CentreConfig) -> std::collections::HashMap<Arc<str>, String> {
+    let tokens = centre.tokens.iter().enumerate();
+    tokens.map(|(place, token)| (token_name(place), token.worker.clone())).collect()
+}

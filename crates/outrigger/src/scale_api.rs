@@ -1,0 +1,126 @@
+//! How many workers a master wants, for whatever scales them: plain JSON and Kubernetes' external metrics API
+//! (`k8s.io/metrics` `pkg/apis/external_metrics/v1beta1`), which an APIService makes part of the API server.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse as _, Json, Response};
+use axum::routing::get;
+use http::StatusCode;
+use outrigger_model::sample::Timestamp;
+use serde_json::{Value, json};
+
+use crate::api::AppState;
+
+const GROUP: &str = "external.metrics.k8s.io";
+const GROUP_VERSION: &str = "external.metrics.k8s.io/v1beta1";
+/// The only external metric, named as on `/metrics`.
+pub(crate) const WORKERS_DESIRED: &str = "outrigger_workers_desired";
+
+pub(crate) fn router() -> Router<Arc<AppState>> {
+    Router::new()
+        .route("/api/outrigger/v1/scale", get(scale))
+        .route("/apis", get(async || Json(groups())))
+        .route("/apis/external.metrics.k8s.io", get(async || Json(group())))
+        .route("/apis/external.metrics.k8s.io/v1beta1", get(async || Json(resources())))
+        .route("/apis/external.metrics.k8s.io/v1beta1/namespaces/{namespace}/{metric}", get(metric))
+}
+
+/// What a scaler sees. Only the leader knows how many workers there ought to be.
+struct Scale {
+    leading: bool,
+    workers: u64,
+    desired: u64,
+}
+
+fn scale_of(state: &AppState) -> Option<Scale> {
+    let master = state.parts.master.as_ref()?;
+    Some(Scale {
+        leading: master.is_leading(),
+        workers: master.connected_workers(),
+        desired: master.fleet.wanted_workers(),
+    })
+}
+
+async fn scale(State(state): State<Arc<AppState>>) -> Response {
+    let Some(scale) = scale_of(&state) else { return StatusCode::NOT_FOUND.into_response() };
+    let body =
+        json!({ "leading": scale.leading, "workers": scale.workers, "workers_desired": scale.desired });
+    let status = if scale.leading { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(body)).into_response()
+}
+
+async fn metric(State(state): State<Arc<AppState>>, Path((_, metric)): Path<(String, String)>) -> Response {
+    let scale = scale_of(&state).filter(|_| metric == WORKERS_DESIRED);
+    match scale {
+        Some(scale) if scale.leading => Json(value_list(scale.desired, state.clock.now())).into_response(),
+        // A scaler that gets no value leaves the number of workers as it is.
+        Some(_) => status(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "this master does not lead"),
+        None => {
+            let message = format!("the only external metric here is {WORKERS_DESIRED}");
+            status(StatusCode::NOT_FOUND, "NotFound", &message)
+        }
+    }
+}
+
+fn value_list(desired: u64, now: Timestamp) -> Value {
+    let time = jiff::Timestamp::from_second(now.millis().div_euclid(1000)).unwrap_or_default();
+    json!({
+        "kind": "ExternalMetricValueList",
+        "apiVersion": GROUP_VERSION,
+        "metadata": {},
+        "items": [{
+            "metricName": WORKERS_DESIRED,
+            "metricLabels": {},
+            "timestamp": time.to_string(),
+            "value": desired.to_string(),
+        }],
+    })
+}
+
+fn status(code: StatusCode, reason: &str, message: &str) -> Response {
+    let body = json!({
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "reason": reason,
+        "message": message,
+        "code": code.as_u16(),
+    });
+    (code, Json(body)).into_response()
+}
+
+fn group_version() -> Value {
+    json!({ "groupVersion": GROUP_VERSION, "version": "v1beta1" })
+}
+
+fn group() -> Value {
+    json!({
+        "kind": "APIGroup",
+        "apiVersion": "v1",
+        "name": GROUP,
+        "versions": [group_version()],
+        "preferredVersion": group_version(),
+    })
+}
+
+fn groups() -> Value {
+    json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": [group()] })
+}
+
+fn resources() -> Value {
+    json!({
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": GROUP_VERSION,
+        "resources": [{
+            "name": WORKERS_DESIRED,
+            "singularName": "",
+            "namespaced": true,
+            "kind": "ExternalMetricValueList",
+            "verbs": ["get"],
+        }],
+    })
+}
