@@ -5,4 +5,5 @@
 pub mod bench;
 pub mod compliance;
 pub mod dag;
+pub mod drill;
 pub mod rig;

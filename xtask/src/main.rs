@@ -296,7 +296,7 @@ fn bench_results() -> PathBuf {
 
 async fn drill_outage(outage: Outage) -> Result<()> {
     let plan = OutagePlan {
-        scale: outage.scale.scale(2, 3)?,
+        scale: outage.scale.scale(if outage.scale.workers == 0 { 1 } else { 2 }, 3)?,
         combinations: if outage.only.is_empty() { Combination::all() } else { outage.only },
         fault_intervals: outage.fault_intervals,
         calm_intervals: outage.calm_intervals,

@@ -105,6 +105,11 @@ impl Population {
         self.slots.len()
     }
 
+    /// The address of the pod that is in a slot now.
+    pub fn address(&self, slot: usize) -> Ipv4Addr {
+        pod_address(self.slots[slot].serial)
+    }
+
     /// Number of nodes.
     pub fn nodes(&self) -> u32 {
         self.options.nodes
