@@ -6,6 +6,8 @@
 mod auth;
 #[path = "rt/cloud.rs"]
 mod cloud;
+#[path = "rt/grpc.rs"]
+mod grpc;
 #[path = "rt/http.rs"]
 mod http_client;
 #[path = "rt/metrics.rs"]

@@ -35,8 +35,8 @@ impl<T> DuplexReceiver<T> {
         Self { messages, subject, side: Side::Server }
     }
 
-    /// The next message; `None` when the other side has ended the stream in good order. May be given up at any time
-    /// without losing a message.
+    /// The next message; `None` when the other side has ended the stream in good order, and at a server also when the
+    /// client has given it up or its connection was found dead. May be given up at any time without losing a message.
     ///
     /// # Errors
     /// [`GrpcError::Status`] when the server ended the stream with an error, [`GrpcError::Broken`] when the connection

@@ -50,9 +50,18 @@ pub(super) enum Opened {
 }
 
 /// A new byte stream.
-pub(super) enum OpenedStream {
-    Plain(Box<dyn Stream>),
-    Tls(TlsStream<Box<dyn Stream>>),
+pub(super) struct OpenedStream {
+    pub(super) stream: Box<dyn Stream>,
+    pub(super) protocol: Protocol,
+}
+
+/// What is spoken on a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// No TLS, so nothing was agreed upon.
+    Plain,
+    TlsHttp1,
+    TlsHttp2,
 }
 
 /// How to get to a destination.
@@ -75,13 +84,11 @@ pub(super) struct Way<'a> {
 impl Way<'_> {
     /// Opens a connection on which requests for the destination can be sent.
     pub(super) async fn open(&self, destination: &Destination) -> Result<Opened, HttpError> {
-        match self.open_stream(destination).await? {
-            OpenedStream::Plain(stream) => Ok(Opened::Http1(TokioIo::new(Transport::new(stream)))),
-            OpenedStream::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
-                self.start_http2(stream).await.map(Opened::Http2)
-            }
-            OpenedStream::Tls(stream) => Ok(Opened::Http1(TokioIo::new(Transport::new(Box::new(stream))))),
+        let OpenedStream { stream, protocol } = self.open_stream(destination).await?;
+        if protocol == Protocol::TlsHttp2 {
+            return self.start_http2(stream).await.map(Opened::Http2);
         }
+        Ok(Opened::Http1(TokioIo::new(Transport::new(stream))))
     }
 
     /// Opens a byte stream to the destination, with TLS when its scheme asks for it.
@@ -102,14 +109,16 @@ impl Way<'_> {
             }
         };
         let (Scheme::Https, Some(configs)) = (destination.scheme, self.tls_configs) else {
-            return Ok(OpenedStream::Plain(stream));
+            return Ok(OpenedStream { stream, protocol: Protocol::Plain });
         };
         self.progress.enter(Step::Tls);
         let name = self.tls.server_name(&destination.host);
         let stream = handshake(configs.http.clone(), name, stream)
             .await
             .map_err(|source| HttpError::Tls { subject: self.progress.subject(), source })?;
-        Ok(OpenedStream::Tls(stream))
+        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let protocol = if http2 { Protocol::TlsHttp2 } else { Protocol::TlsHttp1 };
+        Ok(OpenedStream { stream: Box::new(stream), protocol })
     }
 
     fn connect_error(&self, error: io::Error) -> HttpError {
@@ -197,7 +206,7 @@ impl Way<'_> {
 
     async fn start_http2(
         &self,
-        stream: TlsStream<Box<dyn Stream>>,
+        stream: Box<dyn Stream>,
     ) -> Result<http2::SendRequest<Full<Bytes>>, HttpError> {
         self.progress.enter(Step::Headers);
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::ClientOptions;
 use super::auth::{Credentials, Provider};
-use super::connect::{OpenedStream, Way};
+use super::connect::{OpenedStream, Protocol, Way};
 use super::destination::{Destination, Scheme};
 use super::error::{BuildClientError, HttpError, Step, Subject};
 use super::oauth2::TokenSource;
@@ -116,13 +116,8 @@ impl Dialer {
             .map_err(|_| HttpError::Timeout { subject: progress.subject(), step: progress.step() })??;
         progress.enter(Step::Headers);
         let generation = configs.map_or(0, |configs| configs.generation);
-        Ok(match opened {
-            OpenedStream::Plain(stream) => Dialed { stream, http2: true, generation },
-            OpenedStream::Tls(stream) => {
-                let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                Dialed { stream: Box::new(stream), http2, generation }
-            }
-        })
+        let OpenedStream { stream, protocol } = opened;
+        Ok(Dialed { stream, http2: protocol != Protocol::TlsHttp1, generation })
     }
 
     fn tls_configs(&self) -> Result<Option<Arc<ClientTlsConfigs>>, HttpError> {

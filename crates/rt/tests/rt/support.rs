@@ -327,12 +327,19 @@ impl Authority {
 
     /// A certificate for these names and addresses, for servers and clients.
     pub(crate) fn issue(&self, names: &[&str]) -> Identity {
+        self.issue_between(names, 1975, 4096)
+    }
+
+    /// One that is valid from the first day of one year to the first day of another.
+    pub(crate) fn issue_between(&self, names: &[&str], from: i32, to: i32) -> Identity {
         let key = rcgen::KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = rcgen::CertificateParams::new(names).unwrap();
         params.distinguished_name.push(rcgen::DnType::CommonName, "leaf");
         params.extended_key_usages =
             vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth, rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        params.not_before = rcgen::date_time_ymd(from, 1, 1);
+        params.not_after = rcgen::date_time_ymd(to, 1, 1);
         let cert = params.signed_by(&key, &self.issuer).unwrap().pem();
         Identity { cert, key: key.serialize_pem() }
     }
