@@ -26,8 +26,9 @@ pub struct SeriesTable {
     texts: Texts,
     /// Texts of name and value.
     pairs: Vec<(u32, u32)>,
-    groups: Vec<Group>,
-    /// The pairs of all groups, as LEB128 numbers.
+    /// Where each group begins in `refs`.
+    groups: Vec<u32>,
+    /// Of each group, as LEB128 numbers: the bytes of the pairs of names before `__name__`, and all pairs.
     refs: Vec<u8>,
     rows: Rows,
     free: Vec<u32>,
@@ -37,17 +38,9 @@ pub struct SeriesTable {
     index: Option<Box<Index>>,
     /// How often the index was needed lately.
     habit: Habit,
+    /// How often groups and pairs got other numbers.
+    epoch: u32,
     memos: Mutex<Vec<(u32, Box<dyn Memo>)>>,
-}
-
-/// Pairs that stand together in `refs`, up to where the next group begins.
-#[derive(Clone, Copy)]
-struct Group {
-    /// Of its labels.
-    hash: u64,
-    start: u32,
-    /// Bytes of the pairs of names before `__name__`.
-    split: u32,
 }
 
 /// Group and metric name of each series; most tables are small.
@@ -71,6 +64,8 @@ struct Index {
     pairs: HashTable<u32>,
     groups: HashTable<u32>,
     rows: HashTable<u32>,
+    /// Of the labels of each group.
+    hashes: Vec<u64>,
 }
 
 impl Default for Rows {
@@ -210,27 +205,66 @@ impl SeriesTable {
         self.rows.len()
     }
 
-    /// The hash of a series' labels: equal for equal labels in all tables of this process, not beyond.
+    /// The hash of a series' labels: equal for equal labels in all tables of this process, not beyond. Not remembered: it
+    /// takes a look at all labels.
     pub fn hash(&self, id: SeriesId) -> u64 {
-        let (group, _) = self.rows.get(id.0);
-        let name = self.metric_pair(id).map(|pair| self.pair(pair).1);
-        combine(self.groups[group as usize].hash, name)
+        let (group, name) = self.rows.get(id.0);
+        self.combined(self.hash_of(group), name)
+    }
+
+    /// As [`hash`](Self::hash), of many series at little cost for each.
+    pub(crate) fn hashes(&self) -> impl Fn(SeriesId) -> u64 {
+        let of_groups: Vec<u64> = (0..self.groups.len() as u32).map(|group| self.hash_of(group)).collect();
+        move |id| {
+            let (group, name) = self.rows.get(id.0);
+            self.combined(of_groups[group as usize], name)
+        }
+    }
+
+    /// A number for the labels of a series that no other series of this table has or had in the same
+    /// [`epoch`](Self::epoch).
+    #[inline]
+    pub(crate) fn identity(&self, id: SeriesId) -> u64 {
+        let (group, name) = self.rows.get(id.0);
+        u64::from(group) << 32 | u64::from(name)
+    }
+
+    /// Changes when the numbers of [`identity`](Self::identity) do.
+    pub(crate) fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    fn combined(&self, group: u64, name: u32) -> u64 {
+        combine(group, (name != NONE).then(|| self.pair(PairId(name)).1))
+    }
+
+    fn hash_of(&self, group: u32) -> u64 {
+        if let Some(known) = self.index.as_ref().and_then(|index| index.hashes.get(group as usize)) {
+            return *known;
+        }
+        let (before, after) = self.refs_of(group);
+        let mut hasher = GlobalState::default().build_hasher();
+        let pairs = Pairs { rest: before, name: NONE, after };
+        pairs.for_each(|pair| hash_into(self.pair(pair), &mut hasher));
+        hasher.finish()
     }
 
     /// The pairs of a series in order of name.
     #[inline]
     pub fn pairs(&self, id: SeriesId) -> Pairs<'_> {
         let (group, name) = self.rows.get(id.0);
-        let refs = self.refs_of(group);
-        let (before, after) = refs.split_at(self.groups[group as usize].split as usize);
+        let (before, after) = self.refs_of(group);
         Pairs { rest: before, name, after }
     }
 
+    /// The pairs of a group, of names before `__name__` and after it.
     #[inline]
-    fn refs_of(&self, group: u32) -> &[u8] {
+    fn refs_of(&self, group: u32) -> (&[u8], &[u8]) {
         let at = group as usize;
-        let end = self.groups.get(at + 1).map_or(self.refs.len(), |next| next.start as usize);
-        &self.refs[self.groups[at].start as usize..end]
+        let end = self.groups.get(at + 1).map_or(self.refs.len(), |next| *next as usize);
+        let mut refs = &self.refs[self.groups[at] as usize..end];
+        let split = take_varint(&mut refs).unwrap_or_default();
+        refs.split_at(split as usize)
     }
 
     /// Name and value of a pair.
@@ -289,7 +323,11 @@ impl SeriesTable {
         let at = self.free.pop().unwrap_or(self.rows.len() as u32);
         self.rows.set(at, row);
         let Some(mut index) = self.index.take() else { return SeriesId(at) };
-        index.rows.insert_unique(hash, at, |&at| self.hash(SeriesId(at)));
+        let hashes = &index.hashes;
+        index.rows.insert_unique(hash, at, |&at| {
+            let (group, name) = self.rows.get(at);
+            self.combined(hashes[group as usize], name)
+        });
         self.index = Some(index);
         SeriesId(at)
     }
@@ -339,6 +377,7 @@ impl SeriesTable {
     fn compact(&mut self) {
         let mut fresh = SeriesTable::default();
         fresh.build_index();
+        self.epoch += 1;
         for at in 0..self.rows.len() as u32 {
             let row = match self.contains(SeriesId(at)) {
                 true => fresh.intern_row(self.labels(SeriesId(at))),
@@ -370,22 +409,27 @@ impl SeriesTable {
             let hash = |&at: &u32| hash_pair(self.pairs[at as usize]);
             index.pairs.insert_unique(hash(&pair), pair, hash);
         }
+        let hashes: Vec<u64> = (0..self.groups.len() as u32).map(|group| self.hash_of(group)).collect();
         for group in 0..self.groups.len() as u32 {
-            let hash = |&at: &u32| self.groups[at as usize].hash;
+            let hash = |&at: &u32| hashes[at as usize];
             index.groups.insert_unique(hash(&group), group, hash);
         }
         for row in (0..self.rows.len() as u32).filter(|at| self.contains(SeriesId(*at))) {
-            let hash = |&at: &u32| self.hash(SeriesId(at));
+            let hash = |&at: &u32| {
+                let (group, name) = self.rows.get(at);
+                self.combined(hashes[group as usize], name)
+            };
             index.rows.insert_unique(hash(&row), row, hash);
         }
+        index.hashes = hashes;
         self.index = Some(index);
     }
 
     /// Group and name of a series with these labels.
     fn intern_row<'l>(&mut self, labels: impl Iterator<Item = (&'l str, &'l str)>) -> (u32, u32) {
-        let start = self.refs.len();
         let mut hasher = GlobalState::default().build_hasher();
-        let (mut metric, mut split) = (NONE, 0);
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        let mut metric = NONE;
         for (name, value) in labels {
             let pair = self.intern_pair(name, value);
             if name == METRIC_NAME {
@@ -393,29 +437,25 @@ impl SeriesTable {
                 continue;
             }
             hash_into((name, value), &mut hasher);
-            put_varint(pair, &mut self.refs);
-            if name < METRIC_NAME {
-                split = self.refs.len() - start;
-            }
+            put_varint(pair, if name < METRIC_NAME { &mut before } else { &mut after });
         }
         let hash = hasher.finish();
-        let (groups, refs) = (&self.groups, &self.refs);
-        let index = self.index.get_or_insert_default();
-        let same = |&at: &u32| {
-            let group = groups[at as usize];
-            let end = groups.get(at as usize + 1).map_or(start, |next| next.start as usize);
-            group.hash == hash && refs[group.start as usize..end] == refs[start..]
-        };
-        if let Some(&known) = index.groups.find(hash, same) {
-            self.refs.truncate(start);
-            return (known, metric);
-        }
-        let group = Group { hash, start: start as u32, split: split as u32 };
-        let at = groups.len() as u32;
-        self.groups.push(group);
-        let groups = &self.groups;
-        index.groups.insert_unique(hash, at, |&at| groups[at as usize].hash);
-        (at, metric)
+        let mut index = self.index.take().unwrap_or_default();
+        let same = |&at: &u32| index.hashes[at as usize] == hash && self.refs_of(at) == (&before, &after);
+        let known = index.groups.find(hash, same).copied();
+        let group = known.unwrap_or_else(|| {
+            let at = self.groups.len() as u32;
+            self.groups.push(self.refs.len() as u32);
+            put_varint(before.len() as u32, &mut self.refs);
+            self.refs.extend_from_slice(&before);
+            self.refs.extend_from_slice(&after);
+            index.hashes.push(hash);
+            let hashes = &index.hashes;
+            index.groups.insert_unique(hash, at, |&at| hashes[at as usize]);
+            at
+        });
+        self.index = Some(index);
+        (group, metric)
     }
 
     fn intern_pair(&mut self, name: &str, value: &str) -> u32 {
@@ -462,14 +502,14 @@ impl SeriesTable {
     /// Memory of the table, memos included.
     pub fn heap_bytes(&self) -> usize {
         let memos: usize = self.memos.lock().iter().map(|(_, memo)| memo.heap_bytes()).sum();
-        let index = self
-            .index
-            .as_ref()
-            .map_or(0, |index| (index.texts.capacity() + index.pairs.capacity() + index.rows.capacity()) * 5);
+        let index = self.index.as_ref().map_or(0, |index| {
+            let tables = [&index.texts, &index.pairs, &index.groups, &index.rows];
+            tables.iter().map(|table| table.capacity() * 5).sum::<usize>() + index.hashes.capacity() * 8
+        });
         self.texts.bytes.capacity()
             + self.texts.ends.capacity() * size_of::<u32>()
             + self.pairs.capacity() * size_of::<(u32, u32)>()
-            + self.groups.capacity() * size_of::<Group>()
+            + self.groups.capacity() * size_of::<u32>()
             + self.rows.heap_bytes()
             + self.refs.capacity()
             + self.free.capacity() * size_of::<u32>()
@@ -538,6 +578,26 @@ fn put_varint(mut number: u32, into: &mut Vec<u8>) {
     into.push(number as u8);
 }
 
+#[inline]
+fn take_varint(from: &mut &[u8]) -> Option<u32> {
+    let (&first, rest) = from.split_first()?;
+    *from = rest;
+    if first < 0x80 {
+        return Some(u32::from(first));
+    }
+    let mut number = u32::from(first & 0x7f);
+    let mut shift = 7;
+    while let Some((&byte, rest)) = from.split_first() {
+        *from = rest;
+        number |= u32::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            break;
+        }
+        shift += 7;
+    }
+    Some(number)
+}
+
 /// The pairs of a series.
 #[derive(Debug, Clone)]
 pub struct Pairs<'t> {
@@ -558,21 +618,7 @@ impl Iterator for Pairs<'_> {
             }
             self.rest = std::mem::take(&mut self.after);
         }
-        let (&first, rest) = self.rest.split_first()?;
-        self.rest = rest;
-        if first < 0x80 {
-            return Some(PairId(u32::from(first)));
-        }
-        let mut number = u32::from(first & 0x7f);
-        let mut shift = 7;
-        while let Some((&byte, rest)) = self.rest.split_first() {
-            self.rest = rest;
-            number |= u32::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                break;
-            }
-            shift += 7;
-        }
+        let number = take_varint(&mut self.rest)?;
         Some(PairId(number))
     }
 }
@@ -601,6 +647,7 @@ mod tests {
         ) {
             let mut table = SeriesTable::new();
             let mut model: HashMap<u8, SeriesId> = HashMap::new();
+            let mut identities: HashMap<(u32, u64), u8> = HashMap::new();
             let labels = |n: u8| {
                 // Some have a name before that of the metric, some have no metric name.
                 Labels::from_pairs([
@@ -632,6 +679,9 @@ mod tests {
                 for (n, id) in &model {
                     prop_assert_eq!(table.to_labels(*id), labels(*n));
                     prop_assert_eq!(table.hash(*id), hash_labels(labels(*n).iter()));
+                    prop_assert_eq!(table.hashes()(*id), table.hash(*id));
+                    let identity = (table.epoch(), table.identity(*id));
+                    prop_assert_eq!(identities.entry(identity).or_insert(*n), n);
                 }
             }
         }

@@ -268,7 +268,8 @@ impl Queue {
                     self.push_to_shard(set, (mix(key) % count) as usize, section, values, &limits, now)
                 }
                 Spread::BySeries(key) => {
-                    let shard_of = |id: SeriesId| (mix(section.table.hash(id) ^ key) % count) as usize;
+                    let hashes = section.table.hashes();
+                    let shard_of = |id: SeriesId| (mix(hashes(id) ^ key) % count) as usize;
                     (0..set.shards.len()).fold((0, 0), |(added, lost), shard| {
                         let of_shard = values.clone().filter(|(id, _)| shard_of(*id) == shard);
                         let (more, dropped) = self.push_to_shard(set, shard, section, of_shard, &limits, now);

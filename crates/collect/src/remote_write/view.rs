@@ -17,8 +17,10 @@ pub(crate) struct View {
     /// Decided once, so that a series never changes its shard.
     spread: Option<Spread>,
     table: SeriesTable,
-    /// By number of the series: the hash of its labels, and what it is in `table`.
+    /// By number of the series: its identity, and what it is in `table`.
     rows: Vec<(u64, Row)>,
+    /// Of the identities.
+    epoch: u32,
     /// Rows of `table` that may no longer be referred to.
     garbage: usize,
 }
@@ -49,8 +51,10 @@ impl View {
     /// Works out what all series of the batch are under these settings.
     pub(crate) fn prepare(&mut self, batch: &ScrapeBatch<'_>, settings: &Settings) {
         let outgrown = self.garbage > 64 + self.table.len() / 2;
-        if self.generation != settings.generation || outgrown {
+        let renumbered = self.epoch != batch.series.epoch();
+        if self.generation != settings.generation || outgrown || renumbered {
             self.generation = settings.generation;
+            self.epoch = batch.series.epoch();
             self.rows = Vec::new();
             self.table = SeriesTable::new();
             self.garbage = 0;
@@ -68,9 +72,9 @@ impl View {
 
     #[inline]
     fn learn(&mut self, source: &SeriesTable, id: SeriesId, settings: &Settings, labels: &mut LabelsBuilder) {
-        let hash = source.hash(id);
+        let identity = source.identity(id);
         let (known, row) = self.rows[id.0 as usize];
-        if known == hash && row != Row::Unknown {
+        if known == identity && row != Row::Unknown {
             return;
         }
         self.garbage += usize::from(matches!(row, Row::Series(_)));
@@ -86,7 +90,7 @@ impl View {
                 Row::Series(found.unwrap_or_else(|| self.table.insert(hash, labels.iter())))
             }
         };
-        self.rows[id.0 as usize] = (hash, row);
+        self.rows[id.0 as usize] = (identity, row);
     }
 
     /// The endpoint's series for one of the batch's; `None` when it does not get it.

@@ -14,7 +14,7 @@ use outrigger_wire::exposition::{
 use rapidhash::fast::GlobalState;
 
 use super::cache::{Order, SeriesCache};
-use super::lines::{Leads, Line};
+use super::lines::{HASH_MASK, Leads, Line};
 use super::metadata::MetadataWatch;
 use super::relabel_sample::{LabelRules, SeriesError};
 use super::series_limit::SeriesLimits;
@@ -530,7 +530,7 @@ impl<'a> Pass<'a> {
 
 #[inline]
 fn hash_line(line: &[u8]) -> u64 {
-    GlobalState::default().hash_one(line)
+    GlobalState::default().hash_one(line) & HASH_MASK
 }
 
 /// The samples of a pass.

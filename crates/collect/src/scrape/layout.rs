@@ -1,8 +1,8 @@
 //! The lines of one target's body as they came last time, in order: a line that comes again at its place costs one
 //! hash, whatever became of it.
 //!
-//! A line is known by the hash of its bytes up to the value (64 bits under a seed that is random in each process: two
-//! lines of one target are taken for each other once in 2^64 comparisons) and their number. A pass over a body follows
+//! A line is known by the hash of its bytes up to the value (48 bits under a seed that is random in each process: two lines
+//! of one target that are equally long are taken for each other once in 2^48 comparisons) and their number. A pass over a body follows
 //! the order of the last one; where it leaves it, lines are looked up one by one, and the new order is remembered, unless the
 //! target has no order (a body made from a hash map).
 
@@ -134,7 +134,7 @@ impl Layout {
         self.habit.needed = true;
         let lines = &self.lines;
         let index = self.index.get_or_insert_with(|| index_of(lines));
-        let &at = index.find(hash, |&at| lines.at(at).is(hash, length))?;
+        let &at = index.find(spread(hash), |&at| lines.at(at).is(hash, length))?;
         self.pass.jumps += 1;
         let repeated = self.take_at(at);
         Some(Found { leads: self.lines.at(at).leads(), repeated })
@@ -147,7 +147,7 @@ impl Layout {
         self.lines.push(Line::new(hash, length, leads));
         let lines = &self.lines;
         if let Some(index) = &mut self.index {
-            index.insert_unique(hash, at, |&at| lines.at(at).hash);
+            index.insert_unique(spread(hash), at, |&at| spread(lines.at(at).hash));
         }
         let pass = &mut self.pass;
         pass.seen.insert(at);
@@ -235,10 +235,15 @@ pub(crate) struct Ended {
     pub(crate) forgotten: bool,
 }
 
+/// A hash table looks at the first bits, too.
+fn spread(hash: u64) -> u64 {
+    hash ^ hash << 16
+}
+
 fn index_of(lines: &Lines) -> HashTable<u32> {
     let mut index = HashTable::with_capacity(lines.len());
     for (at, line) in lines.iter().enumerate() {
-        index.insert_unique(line.hash, at as u32, |&at| lines.at(at).hash);
+        index.insert_unique(spread(line.hash), at as u32, |&at| spread(lines.at(at).hash));
     }
     index
 }

@@ -1,4 +1,4 @@
-//! Lines of a body in few bytes: twelve as long as series and lengths are small, sixteen else.
+//! Lines of a body in few bytes: ten as long as series and lengths are small, sixteen else.
 
 use outrigger_wire::exposition::MetricType;
 
@@ -22,11 +22,15 @@ pub(crate) enum Leads {
 /// A line.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Line {
+    /// At most [`HASH_MASK`].
     pub(crate) hash: u64,
     /// Bytes up to the value, or of the whole line where there is none.
     pub(crate) length: u32,
     leads: u32,
 }
+
+/// The bits of a hash that are remembered.
+pub(crate) const HASH_MASK: u64 = (1 << 48) - 1;
 
 const DROPPED: u32 = u32::MAX;
 const COMMENT: u32 = u32::MAX - 1;
@@ -78,10 +82,12 @@ impl Line {
 /// Lines, in order.
 #[derive(Debug)]
 pub(crate) enum Lines {
-    /// Hash in two halves; length, and what the line leads to.
-    Small(Vec<([u32; 2], [u16; 2])>),
+    Small(Vec<SmallLine>),
     Large(Vec<Line>),
 }
+
+/// The hash in three parts, length, and what the line leads to.
+type SmallLine = [u16; 5];
 
 /// Numbers from here on are special in both widths: so far below the greatest they stand.
 const SPECIAL: u32 = u32::MAX - FIRST_SPECIAL + 1;
@@ -93,22 +99,23 @@ impl Default for Lines {
 }
 
 impl Line {
-    fn small(self) -> Option<([u32; 2], [u16; 2])> {
+    fn small(self) -> Option<SmallLine> {
         let leads = match self.leads {
             special if special >= FIRST_SPECIAL => u16::MAX - (u32::MAX - special) as u16,
             id => u16::try_from(id).ok().filter(|id| *id <= u16::MAX - SPECIAL as u16)?,
         };
-        let hash = [self.hash as u32, (self.hash >> 32) as u32];
-        Some((hash, [u16::try_from(self.length).ok()?, leads]))
+        let [low, middle, high] = [0, 16, 32].map(|shift| (self.hash >> shift) as u16);
+        Some([low, middle, high, u16::try_from(self.length).ok()?, leads])
     }
 
     #[inline]
-    fn from_small(([low, high], [length, leads]): ([u32; 2], [u16; 2])) -> Self {
+    fn from_small([low, middle, high, length, leads]: SmallLine) -> Self {
         let leads = match u16::MAX - leads {
             below if u32::from(below) < SPECIAL => u32::MAX - u32::from(below),
             _ => u32::from(leads),
         };
-        Self { hash: u64::from(high) << 32 | u64::from(low), length: u32::from(length), leads }
+        let hash = u64::from(high) << 32 | u64::from(middle) << 16 | u64::from(low);
+        Self { hash, length: u32::from(length), leads }
     }
 }
 
@@ -167,7 +174,7 @@ impl Lines {
 
     pub(crate) fn heap_bytes(&self) -> usize {
         match self {
-            Lines::Small(lines) => lines.capacity() * size_of::<([u32; 2], [u16; 2])>(),
+            Lines::Small(lines) => lines.capacity() * size_of::<SmallLine>(),
             Lines::Large(lines) => lines.capacity() * size_of::<Line>(),
         }
     }
@@ -193,9 +200,9 @@ mod tests {
         all.extend(TYPES.map(Leads::Type));
         all.extend([0, 1, 65_000, 65_523, 65_524, 65_535, 65_536, 4_000_000].map(series));
         let mut lines = Lines::default();
-        assert_eq!(size_of::<([u32; 2], [u16; 2])>(), 12);
+        assert_eq!(size_of::<SmallLine>(), 10);
         for (at, leads) in all.iter().enumerate() {
-            let line = Line::new(u64::MAX - at as u64, 70_000 * (at / 12), *leads);
+            let line = Line::new(HASH_MASK - at as u64, 70_000 * (at / 12), *leads);
             lines.push(line);
             let found: Vec<Leads> = lines.iter().map(|line| line.leads()).collect();
             assert_eq!(found, all[..=at]);
