@@ -55,8 +55,15 @@ const NONE: u32 = u32::MAX;
 #[derive(Default)]
 struct Texts {
     bytes: String,
-    ends: Vec<u32>,
+    /// Where each text is in `bytes`, and its length.
+    spans: Vec<(u32, u32)>,
 }
+
+/// So much of the newest texts is searched for a new one: cAdvisor's `name` is the end of its `id`, and the name of a
+/// ReplicaSet the beginning of that of its pods.
+const SEARCHED_BYTES: usize = 4 << 10;
+/// Shorter texts are not worth a search.
+const SEARCH_FROM_BYTES: usize = 8;
 
 #[derive(Default)]
 struct Index {
@@ -401,7 +408,7 @@ impl SeriesTable {
             return;
         }
         let mut index = Box::<Index>::default();
-        for text in 0..self.texts.ends.len() as u32 {
+        for text in 0..self.texts.spans.len() as u32 {
             let hash = |&at: &u32| hash_text(self.texts.get(at));
             index.texts.insert_unique(hash(&text), text, hash);
         }
@@ -507,7 +514,7 @@ impl SeriesTable {
             tables.iter().map(|table| table.capacity() * 5).sum::<usize>() + index.hashes.capacity() * 8
         });
         self.texts.bytes.capacity()
-            + self.texts.ends.capacity() * size_of::<u32>()
+            + self.texts.spans.capacity() * size_of::<(u32, u32)>()
             + self.pairs.capacity() * size_of::<(u32, u32)>()
             + self.groups.capacity() * size_of::<u32>()
             + self.rows.heap_bytes()
@@ -526,22 +533,34 @@ impl std::fmt::Debug for SeriesTable {
 
 impl Texts {
     fn get(&self, at: u32) -> &str {
-        let at = at as usize;
-        let start = if at == 0 { 0 } else { self.ends[at - 1] as usize };
-        &self.bytes[start..self.ends[at] as usize]
+        let (start, length) = self.spans[at as usize];
+        &self.bytes[start as usize..start as usize + length as usize]
     }
 
     fn push(&mut self, text: &str) -> u32 {
-        self.bytes.push_str(text);
-        self.ends.push(self.bytes.len() as u32);
-        (self.ends.len() - 1) as u32
+        let start = self.part(text).unwrap_or_else(|| {
+            self.bytes.push_str(text);
+            self.bytes.len() - text.len()
+        });
+        self.spans.push((start as u32, text.len() as u32));
+        (self.spans.len() - 1) as u32
+    }
+
+    /// Where one of the newest texts holds this one.
+    fn part(&self, text: &str) -> Option<usize> {
+        if text.len() < SEARCH_FROM_BYTES {
+            return None;
+        }
+        let from = self.bytes.len().saturating_sub(SEARCHED_BYTES);
+        let searched = &self.bytes.as_bytes()[from..];
+        memchr::memmem::find(searched, text.as_bytes()).map(|at| from + at)
     }
 
     fn shrink(&mut self) {
         if self.bytes.capacity() > self.bytes.len() + self.bytes.len() / 8 {
             self.bytes.shrink_to_fit();
         }
-        for_slack(&mut self.ends);
+        for_slack(&mut self.spans);
     }
 }
 
@@ -702,6 +721,19 @@ mod tests {
         }
         (0..10).for_each(|_| table.settle());
         assert!(table.heap_bytes() < 20_000, "{}", table.heap_bytes());
+    }
+
+    #[test]
+    fn a_text_within_another_takes_no_memory_of_its_own() {
+        let mut table = SeriesTable::new();
+        let id = "/kubepods/burstable/日本/cri-containerd-0123456789abcdef.scope";
+        let texts = ["a", "id", "name", id, "0123456789abcdef", "日本/cri-containerd", "/kubepods"];
+        let labels = Labels::from_pairs([("id", texts[3]), ("name", texts[4])]);
+        let other = Labels::from_pairs([("a", texts[5]), ("id", texts[6])]);
+        let ids = [table.intern(&labels), table.intern(&other)];
+        assert_eq!([table.to_labels(ids[0]), table.to_labels(ids[1])], [labels.clone(), other.clone()]);
+        assert_eq!([table.intern(&labels), table.intern(&other)], ids);
+        assert_eq!(table.texts.bytes, format!("id{id}namea"));
     }
 
     #[test]
