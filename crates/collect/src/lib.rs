@@ -8,3 +8,4 @@ pub mod batch;
 pub mod remote_write;
 pub mod scrape;
 pub mod series;
+pub mod worker;

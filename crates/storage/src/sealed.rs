@@ -17,6 +17,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use error::{SealedFileError, SealedTrouble};
 pub use key::{Key, KeyError};
@@ -36,12 +37,12 @@ pub const MAX_SEALED_BYTES: u64 = 1 << 30;
 #[derive(Debug)]
 pub struct SealedFile {
     path: PathBuf,
-    key: Option<Key>,
+    key: Option<Arc<Key>>,
 }
 
 impl SealedFile {
     /// The file at `path`, which need not exist. With a key, what is written is encrypted; what is read may be not.
-    pub fn new(path: impl Into<PathBuf>, key: Option<Key>) -> Self {
+    pub fn new(path: impl Into<PathBuf>, key: Option<Arc<Key>>) -> Self {
         Self { path: path.into(), key }
     }
 
@@ -194,8 +195,8 @@ mod tests {
 
     const HEX: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
-    fn key() -> Option<Key> {
-        Some(Key::parse(HEX).unwrap())
+    fn key() -> Option<Arc<Key>> {
+        Some(Arc::new(Key::parse(HEX).unwrap()))
     }
 
     #[test]
@@ -263,7 +264,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state");
         SealedFile::new(&path, key()).write(b"value").unwrap();
-        let other = Key::parse(&HEX.replace("00", "ff")).unwrap();
+        let other = Arc::new(Key::parse(&HEX.replace("00", "ff")).unwrap());
         let trouble = |key| SealedFile::new(&path, key).read().unwrap_err();
         assert_eq!(trouble(Some(other)).trouble(), SealedTrouble::WrongKey);
         let error = trouble(None);

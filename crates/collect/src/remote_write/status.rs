@@ -24,6 +24,8 @@ pub struct EndpointStatus {
     pub pending_bytes: u64,
     /// Bound of that memory.
     pub limit_bytes: u64,
+    /// What the disk queue takes on the disk; 0 without one.
+    pub disk_bytes: u64,
     /// Age of the oldest sample that is not delivered.
     pub lag_seconds: f64,
     /// Samples that the receiver accepted.
@@ -60,6 +62,7 @@ impl EndpointStatus {
             pending_samples: endpoint.queue().samples(),
             pending_bytes: endpoint.queue().bytes(),
             limit_bytes: settings.queue_bytes,
+            disk_bytes: endpoint.queue().disk().map_or(0, |disk| disk.statistics().disk_bytes),
             lag_seconds: endpoint.lag_seconds(),
             samples_sent: stats.samples_sent.load(Ordering::Relaxed),
             requests_retried: stats.retried_requests.load(Ordering::Relaxed),

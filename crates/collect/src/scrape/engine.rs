@@ -8,7 +8,7 @@
 use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::collections::{BinaryHeap, HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -105,6 +105,8 @@ pub(crate) struct Shared {
     next_loop: AtomicU64,
     /// Who waits for the end of which target's last scrape here.
     handovers: Mutex<HashMap<u64, HandoverSender>>,
+    /// No scrape begins.
+    paused: AtomicBool,
 }
 
 struct Job {
@@ -178,6 +180,7 @@ impl ScrapeEngine {
             running: TaskTracker::new(),
             next_loop: AtomicU64::new(1),
             handovers: Mutex::default(),
+            paused: AtomicBool::new(false),
         });
         register_collector(&options.registry, &shared);
         Self { shared, failure_log_writer: Arc::new(Mutex::new(Some(writer))) }
@@ -287,10 +290,10 @@ impl ScrapeEngine {
                 continue;
             }
             let waiting = jobs.get_mut(job).and_then(|job| job.unconfigured.remove(id));
-            let inherited = waiting.and_then(|(_, inherited)| inherited);
-            let inheritance = inherited.map(|inherited| inherited.pass_on(shared.clock.now()));
+            let (target, inherited) = waiting.unzip();
+            let inheritance = inherited.flatten().map(|inherited| inherited.pass_on(shared.clock.now()));
             // Nobody waits any more when the process ends.
-            let _ = done.send(HandedOver { job: Arc::clone(&name), id: *id, inheritance });
+            let _ = done.send(HandedOver { job: Arc::clone(&name), id: *id, target, inheritance });
         }
         if let Some(job) = jobs.get(job) {
             job.state.set_targets(job.loops.len());
@@ -340,6 +343,12 @@ impl ScrapeEngine {
         true
     }
 
+    /// Lets no scrape begin until it is called with `false`; what was due meanwhile then begins at once.
+    pub fn set_paused(&self, paused: bool) {
+        self.shared.paused.store(paused, Ordering::Relaxed);
+        self.shared.wake.notify_one();
+    }
+
     /// Moves the ticks of all targets; does nothing when it is the seed in force. Ticks that are already planned stay.
     pub fn set_offset_seed(&self, seed: u64) {
         let shared = &self.shared;
@@ -374,22 +383,24 @@ impl ScrapeEngine {
         targets
     }
 
-    /// What targets cost, by job, as far as their last scrape succeeded.
+    /// What targets cost, by job.
     pub fn costs(&self) -> Vec<(Arc<str>, Vec<TargetCost>)> {
         let loops: Vec<(Arc<str>, Vec<Arc<TargetLoop>>)> = {
             let jobs = self.shared.jobs.lock();
             jobs.iter().map(|(name, job)| (Arc::clone(name), job.loops.values().cloned().collect())).collect()
         };
         let cost = |target: &Arc<TargetLoop>| {
+            let plan = target.plan.load();
             let status = target.status.lock();
-            (status.health == Health::Up).then(|| TargetCost {
-                id: target.plan.load().target.id,
-                series: status.samples_post_metric_relabeling as u64,
-                body_bytes: status.body_bytes as u64,
+            let measured = (status.samples_post_metric_relabeling as u64, status.body_bytes as u64);
+            TargetCost {
+                id: plan.target.id,
+                interval: plan.target.interval,
+                measured: (status.health == Health::Up).then_some(measured),
                 series_changes: target.series_changes.load(Ordering::Relaxed),
-            })
+            }
         };
-        loops.into_iter().map(|(name, loops)| (name, loops.iter().filter_map(cost).collect())).collect()
+        loops.into_iter().map(|(name, loops)| (name, loops.iter().map(cost).collect())).collect()
     }
 
     /// What the next owner of a target would need now; `None` when it is not known, while its scrape is under way, and
@@ -556,6 +567,9 @@ impl Shared {
 
     /// Starts what is due; returns when to look again.
     fn fire_due(self: &Arc<Self>) -> Option<Instant> {
+        if self.paused.load(Ordering::Relaxed) {
+            return None;
+        }
         let now = Instant::now();
         loop {
             let timer = {
@@ -621,9 +635,10 @@ impl Shared {
     fn hand_over(&self, target: &Arc<TargetLoop>) {
         let inheritance = target.hand_over(self);
         let Some(done) = self.handovers.lock().remove(&target.id) else { return };
-        let id = target.plan.load().target.id;
+        let known = Arc::clone(&target.plan.load().target);
+        let (job, id) = (Arc::clone(&target.job.name), known.id);
         // Nobody waits any more when the process ends.
-        let _ = done.send(HandedOver { job: Arc::clone(&target.job.name), id, inheritance });
+        let _ = done.send(HandedOver { job, id, target: Some(known), inheritance });
     }
 
     /// After a scrape: plans the next one.

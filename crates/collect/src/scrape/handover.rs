@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use outrigger_model::sample::Timestamp;
-use outrigger_model::target::TargetId;
+use outrigger_model::target::{ScrapeTarget, TargetId};
 use outrigger_wire::centre::Inheritance;
 use tokio::sync::mpsc;
 
@@ -20,6 +20,8 @@ pub struct HandedOver {
     pub job: Arc<str>,
     /// Identity within the job.
     pub id: TargetId,
+    /// The target; `None` when it was not known here.
+    pub target: Option<Arc<ScrapeTarget>>,
     /// For the next owner; `None` when the target was not known here or never scraped.
     pub inheritance: Option<Inheritance>,
 }
@@ -30,47 +32,65 @@ pub type HandoverSender = mpsc::UnboundedSender<HandedOver>;
 /// What the owner before left, by the clock of this machine.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Inherited {
-    /// When the last scrape was.
+    /// When the last scrape was, at the latest.
     last: Timestamp,
-    /// The two clocks agree: `last` is on the ticks of this machine, too.
-    agreed: bool,
+    reckoning: Reckoning,
     /// Its series ([`super::series_set`]).
     pub(crate) series: Box<[u8]>,
 }
 
+/// How the time of the last scrape is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reckoning {
+    /// The clocks of both machines agree: it is on the ticks of this one, too.
+    Agreed,
+    /// By its age.
+    ByAge,
+    /// Not at all: the owner before has died.
+    Unknown,
+}
+
 impl Inherited {
-    /// What a message that arrives at `now` says about a target with this interval in milliseconds; `None` when it was
-    /// never scraped.
+    /// What a message that arrives at `now` says about a target with this interval in milliseconds; `None` when it says
+    /// nothing.
     pub(crate) fn receive(message: Inheritance, interval: i64, now: Timestamp) -> Option<Self> {
+        let series: Box<[u8]> = message.series.into();
         if message.last_scrape_millis == 0 {
-            return None;
+            let unknown = Self { last: now.plus_millis(-1), reckoning: Reckoning::Unknown, series };
+            return (!unknown.series.is_empty()).then_some(unknown);
         }
         let age = i64::try_from(message.last_scrape_age_millis).unwrap_or(i64::MAX / 2);
         let stated = Timestamp::from_millis(message.last_scrape_millis);
         let estimated = now.plus_millis(-age);
         let ahead = estimated.since(stated);
         let agreed = ahead >= -interval / 2 && ahead <= TRUSTED_MILLIS.max(interval.saturating_mul(2));
-        let last = if agreed { stated } else { estimated };
-        Some(Self { last, agreed, series: message.series.into() })
+        Some(match agreed {
+            true => Self { last: stated, reckoning: Reckoning::Agreed, series },
+            false => Self { last: estimated, reckoning: Reckoning::ByAge, series },
+        })
     }
 
-    /// The time of the last scrape.
+    /// The time of the last scrape, at the latest.
     pub(crate) fn last(&self) -> Timestamp {
         self.last
     }
 
     /// The message for an owner yet after this one.
     pub(crate) fn pass_on(self, now: Timestamp) -> Inheritance {
-        inheritance(self.last, self.series.into(), now)
+        match self.reckoning {
+            Reckoning::Unknown => Inheritance { series: self.series.into(), ..Inheritance::default() },
+            Reckoning::Agreed | Reckoning::ByAge => inheritance(self.last, self.series.into(), now),
+        }
     }
 
     /// The heir's first tick and the number of ticks that nobody scraped: the one after the last scrape; when that has
     /// passed meanwhile, the last one that has, to be scraped at once. After a long time, the next one.
     pub(crate) fn first_tick(&self, schedule: &Schedule, now: Timestamp) -> (Timestamp, u64) {
         let interval = schedule.interval_millis();
-        let due = match self.agreed {
-            true => schedule.tick_after(self.last),
-            false => schedule.tick_from(self.last.plus_millis(interval / 2 + interval % 2)),
+        let due = match self.reckoning {
+            Reckoning::Agreed => schedule.tick_after(self.last),
+            Reckoning::ByAge => schedule.tick_from(self.last.plus_millis(interval / 2 + interval % 2)),
+            Reckoning::Unknown => schedule.tick_from(now),
         };
         if due >= now {
             return (due, 0);
@@ -124,5 +144,17 @@ mod tests {
             let first = (Timestamp::from_millis(first), lost);
             assert_eq!(inherited.first_tick(&schedule, now), first, "{name}");
         }
+    }
+
+    #[test]
+    fn series_of_an_owner_that_died_come_without_a_time() {
+        let schedule = Schedule::new(TargetId(0), 0, Duration::from_secs(10));
+        let now = Timestamp::from_millis(103_000);
+        let orphaned = Inheritance { series: vec![1], ..Inheritance::default() };
+        let inherited = Inherited::receive(orphaned.clone(), 10_000, now).unwrap();
+        assert_eq!(inherited.first_tick(&schedule, now), (Timestamp::from_millis(110_000), 0));
+        assert!(inherited.last() < now);
+        assert_eq!(inherited.pass_on(now), orphaned);
+        assert_eq!(Inherited::receive(Inheritance::default(), 10_000, now), None);
     }
 }

@@ -52,10 +52,10 @@ pub struct TargetStatus {
 pub struct TargetCost {
     /// Identity within the job.
     pub id: TargetId,
-    /// Samples left after metric relabelling.
-    pub series: u64,
-    /// Uncompressed size of the body.
-    pub body_bytes: u64,
+    /// Time between its scrapes.
+    pub interval: Duration,
+    /// Samples left after metric relabelling and uncompressed size of the body; `None` unless the last scrape succeeded.
+    pub measured: Option<(u64, u64)>,
     /// Counts up when other series than before are there.
     pub series_changes: u32,
 }
