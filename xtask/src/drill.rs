@@ -5,8 +5,11 @@
 
 mod etcd;
 mod fault;
+mod network;
 mod outage;
+mod partition;
 mod process;
+mod scale;
 mod stage;
 
 use std::fs;
@@ -17,6 +20,8 @@ use anyhow::{Context, Result};
 
 pub use fault::{Combination, Fault};
 pub use outage::{Plan as OutagePlan, Report as OutageReport, outage};
+pub use partition::{Partition, Row as PartitionRow, partition};
+pub use scale::{Step as ScaleStep, scale};
 pub use stage::Scale;
 
 /// Appends a drill's result to the day's file of its kind in `folder`, and returns that file.

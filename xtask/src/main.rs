@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use xtask::bench::{self, Agent, Load, Plan, Receiving, Shape};
 use xtask::compliance::{self, RemoteWrite};
 use xtask::dag;
-use xtask::drill::{self, Combination, OutagePlan, Scale};
+use xtask::drill::{self, Combination, OutagePlan, PartitionRow, Scale, ScaleStep};
 use xtask::rig::{self, Cache, Component, FillPlan, Options, Pin, Program, Rig, User};
 
 /// Chores of the workspace.
@@ -55,6 +55,10 @@ enum ComplianceCommand {
 enum DrillCommand {
     /// Every part down, alone and in pairs, for several intervals.
     Outage(Outage),
+    /// Workers that come and go under load.
+    Scale(ScaleDrill),
+    /// Masters, workers and etcd apart, in network namespaces; needs root.
+    Partition(PartitionDrill),
 }
 
 #[derive(Debug, Args)]
@@ -73,6 +77,24 @@ struct Outage {
 }
 
 #[derive(Debug, Args)]
+struct ScaleDrill {
+    #[command(flatten)]
+    scale: DrillScale,
+    /// Numbers of workers, one after the other.
+    #[arg(long, value_delimiter = ',', default_value = "16,3")]
+    to: Vec<usize>,
+}
+
+#[derive(Debug, Args)]
+struct PartitionDrill {
+    #[command(flatten)]
+    scale: DrillScale,
+    /// How long each partition lasts, and how long it is watched afterwards, in intervals.
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(2..))]
+    intervals: u32,
+}
+
+#[derive(Debug, Args)]
 struct DrillScale {
     /// Targets.
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(8..))]
@@ -86,6 +108,9 @@ struct DrillScale {
     /// Milliseconds of a worker's and of the leader's lease.
     #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(2_000..))]
     lease_ms: u64,
+    /// Targets have up to so many series beyond the six that all have.
+    #[arg(long, default_value_t = 0)]
+    ballast: u64,
     /// Outrigger's binary; a debug build of this tree if none.
     #[arg(long, value_name = "FILE")]
     outrigger: Option<PathBuf>,
@@ -257,10 +282,25 @@ async fn main() -> ExitCode {
 async fn run_drill(command: DrillCommand) -> Result<()> {
     match command {
         DrillCommand::Outage(outage) => drill_outage(outage).await,
+        DrillCommand::Scale(scale) => drill_scale(scale).await,
+        DrillCommand::Partition(partition) => drill_partition(partition).await,
     }
 }
 
 impl DrillScale {
+    /// Prints the result and keeps it where that is wanted.
+    fn finish(&self, kind: &str, heading: &str, markdown: &str, clean: bool) -> Result<()> {
+        println!("{heading}\n\n{markdown}");
+        if !self.dry {
+            let path = drill::keep(&bench_results(), kind, &typed(), heading, markdown)?;
+            println!("appended to {}", path.display());
+        }
+        if !clean {
+            bail!("something was missed, double, lost, marked wrongly or moved without need");
+        }
+        Ok(())
+    }
+
     fn scale(&self, masters: usize, etcd: usize) -> Result<Scale> {
         let outrigger = match &self.outrigger {
             Some(path) => std::path::absolute(path)?,
@@ -280,8 +320,30 @@ impl DrillScale {
             etcd,
             interval: Duration::from_millis(self.interval_ms),
             lease: Duration::from_millis(self.lease_ms),
+            ballast: self.ballast,
         })
     }
+}
+
+async fn drill_scale(drill: ScaleDrill) -> Result<()> {
+    let scale = drill.scale.scale(1, 1)?;
+    let heading = format!("{} targets every {} ms", scale.targets, scale.interval.as_millis());
+    let steps = drill::scale(scale, &drill.to, |text| eprintln!("{text}")).await?;
+    let clean = steps.iter().all(ScaleStep::is_clean);
+    drill.scale.finish("scale", &heading, &ScaleStep::markdown(&steps), clean)
+}
+
+async fn drill_partition(drill: PartitionDrill) -> Result<()> {
+    let scale = drill.scale.scale(2, 3)?;
+    let heading = format!(
+        "{} targets every {} ms, {} workers, 2 masters",
+        scale.targets,
+        scale.interval.as_millis(),
+        scale.workers
+    );
+    let rows = drill::partition(scale, drill.intervals, |text| eprintln!("{text}")).await?;
+    let clean = rows.iter().all(PartitionRow::is_clean);
+    drill.scale.finish("partition", &heading, &PartitionRow::markdown(&rows), clean)
 }
 
 /// The command line as it was typed, for whoever reads the result.
@@ -302,15 +364,7 @@ async fn drill_outage(outage: Outage) -> Result<()> {
         calm_intervals: outage.calm_intervals,
     };
     let report = drill::outage(&plan, |text| eprintln!("{text}")).await?;
-    println!("{}\n\n{}", report.heading(), report.markdown());
-    if !outage.scale.dry {
-        let path = drill::keep(&bench_results(), "outage", &typed(), report.heading(), &report.markdown())?;
-        println!("appended to {}", path.display());
-    }
-    if !report.is_clean() {
-        bail!("something was missed, double, lost or marked wrongly");
-    }
-    Ok(())
+    outage.scale.finish("outage", report.heading(), &report.markdown(), report.is_clean())
 }
 
 async fn run_bench(command: BenchCommand) -> Result<()> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tokio::time::{Instant, sleep};
 
+use super::network;
 use crate::rig::{Cache, Client, Lifetime, Pin, ProcessId, Program, free_port, spawn};
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -14,6 +15,8 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Etcd {
     program: PathBuf,
+    /// Words before the program's.
+    prefix: Vec<String>,
     members: Vec<Member>,
 }
 
@@ -26,8 +29,14 @@ struct Member {
 }
 
 impl Etcd {
-    /// Starts members on `host`, an IPv4 address of this machine, and waits until the cluster answers.
-    pub(super) async fn start(folder: &Path, host: &str, count: usize) -> Result<Self> {
+    /// Starts members on `host`, an IPv4 address, in a network namespace if one is named, and waits until the cluster
+    /// answers.
+    pub(super) async fn start(
+        folder: &Path,
+        host: &str,
+        namespace: Option<&str>,
+        count: usize,
+    ) -> Result<Self> {
         let program = Cache::from_environment()?.find(Pin::new(Program::Etcd, None)?)?;
         let mut places = Vec::new();
         for index in 0..count {
@@ -41,7 +50,8 @@ impl Etcd {
             folder: folder.to_owned(),
             id: None,
         };
-        let mut etcd = Self { program, members: places.iter().map(member).collect() };
+        let prefix = namespace.map(network::enter).unwrap_or_default();
+        let mut etcd = Self { program, prefix, members: places.iter().map(member).collect() };
         etcd.start_missing()?;
         etcd.wait().await?;
         Ok(etcd)
@@ -72,8 +82,11 @@ impl Etcd {
             if !self.runs(index) {
                 let member = &mut self.members[index];
                 let log = member.folder.join(format!("etcd-{index}.log"));
-                let id = spawn(&self.program, &member.arguments, &member.folder, &log, Lifetime::Owner)?;
-                member.id = Some(id);
+                let mut words = self.prefix.clone();
+                words.push(self.program.display().to_string());
+                words.extend(member.arguments.iter().cloned());
+                let program = PathBuf::from(words.remove(0));
+                member.id = Some(spawn(&program, &words, &member.folder, &log, Lifetime::Owner)?);
             }
         }
         Ok(())

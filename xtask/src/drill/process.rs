@@ -10,6 +10,7 @@ use outrigger_sim::drill::{TARGET_LABEL, TargetKey};
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::network;
 use crate::rig::{Client, Lifetime, ProcessId, free_port, spawn};
 
 /// How long a process may take until its web server answers.
@@ -101,16 +102,14 @@ impl Process {
     fn prefix(&self) -> Vec<String> {
         let mut words = Vec::new();
         if let Some(namespace) = &self.surroundings.namespace {
-            words.extend(["ip", "netns", "exec", namespace].map(str::to_owned));
+            words.extend(network::enter(namespace));
         }
         if let Some(file) = &self.surroundings.resolv_conf {
             let script = "mount --bind \"$1\" /etc/resolv.conf && shift && exec \"$@\"";
-            words.extend(["unshare", "--mount", "--propagation", "private", "sh", "-c"].map(str::to_owned));
+            words.extend(
+                ["/usr/bin/unshare", "--mount", "--propagation", "private", "sh", "-c"].map(str::to_owned),
+            );
             words.extend([script.to_owned(), "sh".to_owned(), file.display().to_string()]);
-        }
-        if let Some(first) = words.first_mut() {
-            // `spawn` wants a path.
-            *first = if first == "ip" { "/usr/sbin/ip".to_owned() } else { format!("/usr/bin/{first}") };
         }
         words
     }
@@ -144,14 +143,6 @@ impl Process {
     pub(super) async fn kill(&mut self) -> Result<()> {
         match self.id.take() {
             Some(id) => id.kill().await,
-            None => Ok(()),
-        }
-    }
-
-    /// Asks it to end and waits until it has.
-    pub(super) async fn end(&mut self) -> Result<()> {
-        match self.id.take() {
-            Some(id) => id.end().await,
             None => Ok(()),
         }
     }

@@ -54,6 +54,8 @@ pub struct Scale {
     pub interval: Duration,
     /// Lease of workers and of the leader.
     pub lease: Duration,
+    /// Targets have up to so many series beyond the ones that all have.
+    pub ballast: u64,
 }
 
 /// A running drill; dropping it kills its processes.
@@ -92,6 +94,7 @@ impl Stage {
     pub(super) async fn start(scale: Scale) -> Result<Self> {
         fs::create_dir_all(&scale.folder).with_context(|| format!("create {}", scale.folder.display()))?;
         let targets = Targets::on_loopback().context("start the targets")?;
+        targets.weigh(scale.ballast);
         let ledger = Arc::new(Ledger::default());
         let taking = ledger.clone();
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -112,7 +115,7 @@ impl Stage {
             .kubeconfig()
             .replace(&format!("https://{api_address}"), &format!("https://{}", api.address()));
         fs::write(scale.folder.join("kubeconfig"), kubeconfig).context("write the kubeconfig")?;
-        let etcd = Etcd::start(&scale.folder, "127.0.0.1", scale.etcd).await?;
+        let etcd = Etcd::start(&scale.folder, "127.0.0.1", None, scale.etcd).await?;
         let mut stage = Self {
             scale,
             targets,
@@ -283,14 +286,14 @@ impl Stage {
             if self.scale.workers == 0 && master.id().is_some() {
                 return Some(index);
             }
-            if master.id().is_some() && master.metric("outrigger_master_leading").await == Some(1.0) {
+            if master.id().is_some() && master.metric("outrigger_fleet_leading").await == Some(1.0) {
                 return Some(index);
             }
         }
         None
     }
 
-    /// How many targets each worker scrapes, and how often a target is scraped by several.
+    /// The targets that each running worker scrapes, by the worker's name.
     pub(super) async fn owners(&self) -> HashMap<String, HashSet<TargetKey>> {
         let mut owners = HashMap::new();
         for worker in self.workers.iter().filter(|worker| worker.id().is_some()) {

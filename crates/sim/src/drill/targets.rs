@@ -110,6 +110,11 @@ impl Targets {
         self.shared.ballast.store(most, Ordering::Relaxed);
     }
 
+    /// How many series a scrape of this target has.
+    pub fn series_of(&self, key: TargetKey) -> u64 {
+        u64::from(STEADY_SERIES) + 2 + ballast_of(key, self.shared.ballast.load(Ordering::Relaxed))
+    }
+
     /// Targets that were scraped so far.
     pub fn len(&self) -> usize {
         self.shared.served.lock().len()
@@ -186,15 +191,18 @@ fn answer(key: TargetKey, number: usize, ballast: u64) -> String {
         let _ = writeln!(body, "drill_steady{{s=\"{series}\"}} {number}");
     }
     let _ = writeln!(body, "drill_turn{{turn=\"{}\"}} {number}", turn_of(number as u32));
-    // Neither all the same nor in the order of the addresses.
-    let weight = u64::from(key.0.wrapping_mul(2_654_435_761) >> 16) % (ballast + 1);
-    for series in 0..weight {
+    for series in 0..ballast_of(key, ballast) {
         let _ = writeln!(body, "drill_ballast{{n=\"{series}\"}} {number}");
     }
     format!(
         "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )
+}
+
+/// Neither all the same nor in the order of the addresses.
+fn ballast_of(key: TargetKey, most: u64) -> u64 {
+    u64::from(key.0.wrapping_mul(2_654_435_761) >> 16) % (most + 1)
 }
 
 /// The turn that a scrape falls into.
