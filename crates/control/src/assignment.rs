@@ -202,7 +202,8 @@ impl Balance {
         let score = |bin: &Bin| rendezvous(bin, vacancy.key);
         let below = candidates().filter(|(_, bin)| bin.ratio(vacancy.cost) <= bound);
         let best = below.max_by(|(_, one), (_, other)| score(one).total_cmp(&score(other)));
-        best.map(|(worker, _)| worker).or_else(|| self.emptiest(vacancy, &zones))
+        best.map(|(worker, _)| worker)
+            .or_else(|| self.emptiest(vacancy.key, vacancy.cost, &vacancy.others, &zones))
     }
 
     /// Where many targets go at once; counts them as carried there. Those that no worker can take are left out.
@@ -214,7 +215,8 @@ impl Balance {
             let twins = placed.iter().rev().take_while(|(key, _)| *key == vacancy.key);
             vacancy.others.extend(twins.map(|(_, worker)| *worker));
             let zones = self.zones_to_avoid(&vacancy.others);
-            if let Some(worker) = self.emptiest(&vacancy, &zones) {
+            let emptiest = self.emptiest(vacancy.key, vacancy.cost, &vacancy.others, &zones);
+            if let Some(worker) = emptiest {
                 self.add(worker, vacancy.cost);
                 placed.push((vacancy.key, worker));
             }
@@ -226,28 +228,28 @@ impl Balance {
     /// `placements` are the targets that may move; what cannot is counted in the workers' loads all the same.
     pub fn plan(&self, placements: impl IntoIterator<Item = Placement>) -> Vec<Move> {
         let Some(mean) = self.mean(0) else { return Vec::new() };
-        let mut plan = Plan { balance: self.clone(), mean, moved: HashSet::new(), moves: Vec::new() };
+        let mut plan = Plan { balance: self.clone(), mean, replicas_moved: HashSet::new() };
         let (mut leaving, mut staying) = (Vec::new(), Vec::new());
         for placement in placements {
-            match self.role(placement.owner) {
-                Some(Role::Draining) => leaving.push(placement),
-                Some(Role::Open) => staying.push(placement),
+            let place = Place { from: placement.owner, placement };
+            match self.role(place.from) {
+                Some(Role::Draining) => leaving.push(place),
+                Some(Role::Open) => staying.push(place),
                 Some(Role::Closed) | None => {}
             }
         }
-        leaving.sort_unstable_by_key(order);
-        staying.sort_unstable_by_key(order);
-        plan.empty(&leaving);
+        leaving.sort_unstable_by_key(Place::order);
+        plan.empty(&mut leaving);
+        // What has just come from those that leave may go on to a better place.
+        staying.append(&mut leaving);
+        staying.sort_unstable_by_key(Place::order);
         for _ in 0..MAX_ROUNDS {
-            let before = plan.moves.len();
-            plan.shed(&staying);
-            plan.fill(&staying);
-            plan.flatten(&staying);
-            if plan.moves.len() == before {
+            let moved = plan.shed(&mut staying) + plan.fill(&mut staying) + plan.flatten(&mut staying);
+            if moved == 0 {
                 break;
             }
         }
-        plan.moves
+        staying.iter().filter_map(Place::planned_move).collect()
     }
 
     fn bin(&self, worker: WorkerId) -> Option<&Bin> {
@@ -297,20 +299,37 @@ impl Balance {
         self.open().filter(|(worker, bin)| !others.contains(worker) && !zones.contains(&&*bin.zone))
     }
 
-    fn emptiest(&self, vacancy: &Vacancy, zones: &[&str]) -> Option<WorkerId> {
-        let ratio = |bin: &Bin| bin.ratio(vacancy.cost);
-        let score = |bin: &Bin| rendezvous(bin, vacancy.key);
-        self.candidates(&vacancy.others, zones)
+    fn emptiest(&self, key: TargetKey, cost: u64, others: &[WorkerId], zones: &[&str]) -> Option<WorkerId> {
+        let score = |bin: &Bin| rendezvous(bin, key);
+        self.candidates(others, zones)
             .min_by(|(_, one), (_, other)| {
-                ratio(one).total_cmp(&ratio(other)).then_with(|| score(other).total_cmp(&score(one)))
+                one.ratio(cost)
+                    .total_cmp(&other.ratio(cost))
+                    .then_with(|| score(other).total_cmp(&score(one)))
             })
             .map(|(worker, _)| worker)
     }
 }
 
-/// Largest first; the rest only makes it the same every time.
-fn order(placement: &Placement) -> (std::cmp::Reverse<u64>, TargetKey, WorkerId) {
-    (std::cmp::Reverse(placement.cost), placement.key, placement.owner)
+/// A target where the plan has it so far.
+#[derive(Debug)]
+struct Place {
+    /// Where it was.
+    from: WorkerId,
+    /// Where it is to be.
+    placement: Placement,
+}
+
+impl Place {
+    /// Largest first; the rest only makes it the same every time.
+    fn order(&self) -> (std::cmp::Reverse<u64>, TargetKey, WorkerId) {
+        (std::cmp::Reverse(self.placement.cost), self.placement.key, self.from)
+    }
+
+    fn planned_move(&self) -> Option<Move> {
+        let to = self.placement.owner;
+        (to != self.from).then(|| Move { key: self.placement.key, from: self.from, to })
+    }
 }
 
 /// A plan in the making.
@@ -319,8 +338,7 @@ struct Plan {
     balance: Balance,
     mean: f64,
     /// Targets of which a replica moves: no other one does, so that two never meet.
-    moved: HashSet<TargetKey>,
-    moves: Vec<Move>,
+    replicas_moved: HashSet<TargetKey>,
 }
 
 impl Plan {
@@ -338,67 +356,75 @@ impl Plan {
     }
 
     /// Those that leave give all.
-    fn empty(&mut self, leaving: &[Placement]) {
-        for placement in leaving {
-            self.relocate(placement, |_, _| true);
+    fn empty(&mut self, leaving: &mut [Place]) {
+        for place in leaving {
+            self.relocate(place, |_, _| true);
         }
     }
 
     /// Those above the upper bound give until they are not, without falling below the lower one.
-    fn shed(&mut self, staying: &[Placement]) {
+    fn shed(&mut self, staying: &mut [Place]) -> usize {
         let (upper, lower) = (self.upper(), self.lower());
-        for placement in staying {
-            let cost = signed(placement.cost);
-            let gives = self.ratio(placement.owner, 0) > upper && self.ratio(placement.owner, -cost) >= lower;
-            if gives && cost > 0 {
-                self.relocate(placement, |plan, to| plan.ratio(to, cost) <= upper);
+        let mut moved = 0;
+        for place in staying {
+            let (owner, cost) = (place.placement.owner, signed(place.placement.cost));
+            if cost > 0 && self.ratio(owner, 0) > upper && self.ratio(owner, -cost) >= lower {
+                moved += self.relocate(place, |plan, to| plan.ratio(to, cost) <= upper);
             }
         }
+        moved
     }
 
     /// Those below the lower bound take until they are not: from those above the mean first, then from all that
     /// stay above the lower bound.
-    fn fill(&mut self, staying: &[Placement]) {
+    fn fill(&mut self, staying: &mut [Place]) -> usize {
         let (upper, lower, mean) = (self.upper(), self.lower(), self.mean);
+        let mut moved = 0;
         for floor in [mean, lower] {
-            for placement in staying {
-                let cost = signed(placement.cost);
-                if cost > 0 && self.ratio(placement.owner, -cost) >= floor {
-                    self.relocate(placement, |plan, to| {
+            for place in &mut *staying {
+                let (owner, cost) = (place.placement.owner, signed(place.placement.cost));
+                if cost > 0 && self.ratio(owner, -cost) >= floor {
+                    moved += self.relocate(place, |plan, to| {
                         plan.ratio(to, 0) < lower && plan.ratio(to, cost) <= upper
                     });
                 }
             }
         }
+        moved
     }
 
     /// Where targets are too large for the bounds, peaks are still made lower.
-    fn flatten(&mut self, staying: &[Placement]) {
+    fn flatten(&mut self, staying: &mut [Place]) -> usize {
         let upper = self.upper();
-        for placement in staying {
-            let cost = signed(placement.cost);
-            let peak = self.ratio(placement.owner, 0);
+        let mut moved = 0;
+        for place in staying {
+            let (owner, cost) = (place.placement.owner, signed(place.placement.cost));
+            let peak = self.ratio(owner, 0);
             if cost > 0 && peak > upper {
-                self.relocate(placement, |plan, to| plan.ratio(to, cost) <= peak * (1.0 - WORTHWHILE));
+                moved += self.relocate(place, |plan, to| plan.ratio(to, cost) <= peak * (1.0 - WORTHWHILE));
             }
         }
+        moved
     }
 
-    /// Moves a target to the emptiest worker if `fits` holds for that.
-    fn relocate(&mut self, placement: &Placement, fits: impl Fn(&Self, WorkerId) -> bool) {
-        if self.moved.contains(&placement.key) {
-            return;
+    /// Moves a target to the emptiest worker if `fits` holds for that; gives how many were moved.
+    fn relocate(&mut self, place: &mut Place, fits: impl Fn(&Self, WorkerId) -> bool) -> usize {
+        let Placement { key, cost, owner, others } = &mut place.placement;
+        if self.replicas_moved.contains(key) {
+            return 0;
         }
-        let vacancy = Vacancy { key: placement.key, cost: placement.cost, others: placement.others.clone() };
-        let zones = self.balance.zones_to_avoid(&vacancy.others);
-        let Some(to) = self.balance.emptiest(&vacancy, &zones) else { return };
-        if to == placement.owner || !fits(self, to) {
-            return;
+        let zones = self.balance.zones_to_avoid(others);
+        let Some(to) = self.balance.emptiest(*key, *cost, others, &zones) else { return 0 };
+        if to == *owner || !fits(self, to) {
+            return 0;
         }
-        self.balance.subtract(placement.owner, placement.cost);
-        self.balance.add(to, placement.cost);
-        self.moved.insert(placement.key);
-        self.moves.push(Move { key: placement.key, from: placement.owner, to });
+        if !others.is_empty() {
+            self.replicas_moved.insert(*key);
+        }
+        self.balance.subtract(*owner, *cost);
+        self.balance.add(to, *cost);
+        *owner = to;
+        1
     }
 }
 
