@@ -253,6 +253,8 @@ impl Driver {
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let engine_stop = CancellationToken::new();
+        // Also when this task is given up.
+        let _stops = engine_stop.clone().drop_guard();
         let engine = tokio::spawn({
             let (engine, stop) = (self.options.engine.clone(), engine_stop.clone());
             async move { engine.run(stop).await }
@@ -817,6 +819,7 @@ impl Driver {
         view.revision_in_force = self.in_force.revision;
         view.clock_offset_millis = self.session.clock_offset();
         view.leaving = self.leaving;
+        view.unsaved = self.remembered.is_some() && (self.saving.dirty || self.saving.running.is_some());
     }
 }
 

@@ -36,6 +36,8 @@ pub struct WorkerView {
     pub heard: Option<Timestamp>,
     /// When the assignment was last written to disk.
     pub saved: Option<Timestamp>,
+    /// Something has changed since then.
+    pub unsaved: bool,
     /// Why it is not on disk.
     pub save_error: Option<String>,
     /// Revision of the newest configuration.

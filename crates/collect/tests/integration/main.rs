@@ -10,4 +10,5 @@ mod reload;
 mod scraping;
 mod servers;
 mod staleness;
+mod worker;
 mod world;
