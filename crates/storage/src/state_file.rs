@@ -249,6 +249,7 @@ fn open(path: &Path) -> Result<Database, StateFileError> {
     let is_new = !path.exists();
     if is_new {
         fs::create_dir_all(directory).map_err(|error| failed(error.into()))?;
+        create_private(path).map_err(|error| failed(error.into()))?;
     }
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
@@ -263,6 +264,12 @@ fn open(path: &Path) -> Result<Database, StateFileError> {
             .map_err(|error| failed(error.into()))?;
     }
     Ok(database)
+}
+
+/// An empty file, which redb takes for a new one, that only its owner may read.
+fn create_private(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    File::options().write(true).create(true).truncate(false).mode(0o600).open(path).map(drop)
 }
 
 enum Problem {

@@ -1,5 +1,7 @@
 //! The state file under what happens to processes and disks.
 
+#![allow(clippy::unwrap_used, reason = "helper functions of tests are tests too")]
+
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
