@@ -12,6 +12,7 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use outrigger_collect::remote_write::RemoteWrite;
 use outrigger_collect::scrape::{ScrapeEngine, TargetStatus};
+use outrigger_collect::worker::Worker;
 use outrigger_control::{Discovery, JobSnapshot};
 use outrigger_model::clock::SharedClock;
 use outrigger_model::sample::Timestamp;
@@ -39,6 +40,8 @@ pub(crate) struct Parts {
     pub(crate) discovery: Option<Arc<Discovery>>,
     /// `master`.
     pub(crate) master: Option<MasterView>,
+    /// `worker`.
+    pub(crate) worker: Option<Worker>,
 }
 
 /// What the handlers read.
@@ -142,6 +145,11 @@ impl AppState {
     pub(crate) fn not_ready(&self) -> Vec<String> {
         let mut waiting: Vec<String> =
             self.supervisor.unready().iter().map(|name| name.to_string()).collect();
+        if let Some(worker) = &self.parts.worker
+            && worker.status().revision_in_force == 0
+        {
+            waiting.push("a configuration from a master".to_owned());
+        }
         for job in self.jobs() {
             let unsettled =
                 job.providers.iter().filter(|provider| !provider.ready && provider.error.is_none());
@@ -160,6 +168,7 @@ pub(crate) fn router(state: Arc<AppState>) -> Router {
         .route("/-/healthy", get(async || "Outrigger is healthy.\n"))
         .route("/-/ready", get(ready))
         .route("/-/reload", post(reload).put(reload))
+        .route("/-/alive", get(alive))
         .route("/metrics", get(metrics))
         .route(
             "/api/outrigger/v1/overview",
@@ -183,6 +192,14 @@ async fn ready(State(state): State<Arc<AppState>>) -> Response {
         return "Outrigger is ready.\n".into_response();
     }
     (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for: {}\n", waiting.join("; "))).into_response()
+}
+
+/// By this a master tells a worker that it cannot hear from one that is dead.
+async fn alive(State(state): State<Arc<AppState>>) -> Response {
+    match &state.parts.worker {
+        Some(worker) => ([(CONTENT_TYPE, "application/json")], worker.alive()).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
 }
 
 async fn metrics(State(state): State<Arc<AppState>>) -> Response {

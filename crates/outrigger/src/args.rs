@@ -36,6 +36,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Discover targets and assign them to workers, which scrape them.
     Master(RunArgs),
+    /// Scrape the targets that a master assigns, and send the samples.
+    Worker(RunArgs),
     /// Show Outrigger at work on a simulated cluster.
     Demo(DemoArgs),
     /// Check files without acting on them.

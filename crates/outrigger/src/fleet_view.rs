@@ -1,5 +1,6 @@
 //! A master's fleet and a worker's assignment, for the page and APIs.
 
+use outrigger_collect::worker::Worker;
 use outrigger_control::FleetHandle;
 use outrigger_control::election::Standing;
 use outrigger_control::fleet::{WorkerState, WorkerView};
@@ -59,7 +60,7 @@ pub(crate) struct Fleet {
     workers_wanted: u64,
     unassigned: u64,
     last_known: Vec<LastKnown>,
-    workers: Vec<Worker>,
+    workers: Vec<WorkerRow>,
 }
 
 /// A job whose targets are from before the start.
@@ -71,7 +72,7 @@ pub(crate) struct LastKnown {
 
 /// A worker, as the master sees it.
 #[derive(Debug, Serialize)]
-pub(crate) struct Worker {
+pub(crate) struct WorkerRow {
     name: String,
     zone: String,
     version: String,
@@ -95,10 +96,10 @@ pub(crate) struct Worker {
     configuration_error: String,
 }
 
-fn worker_row(view: WorkerView, now: Timestamp) -> Worker {
+fn worker_row(view: WorkerView, now: Timestamp) -> WorkerRow {
     let status = view.status.unwrap_or_default();
     let since = i64::try_from(view.since_millis).unwrap_or(i64::MAX);
-    Worker {
+    WorkerRow {
         name: view.name.to_string(),
         zone: view.zone.to_string(),
         version: view.version,
@@ -120,5 +121,39 @@ fn worker_row(view: WorkerView, now: Timestamp) -> Worker {
         clock_offset_ms: view.clock_offset_millis,
         configuration_revision: status.configuration_revision,
         configuration_error: status.configuration_error,
+    }
+}
+
+/// `assignment` of the overview: a worker, as it sees itself.
+#[derive(Debug, Serialize)]
+pub(crate) struct Assignment {
+    worker: String,
+    master: Option<String>,
+    since_ms: Option<i64>,
+    epoch: u64,
+    confirmed_seconds: Option<f64>,
+    from_disk: bool,
+    targets: usize,
+    configuration_revision: u64,
+    configuration_error: String,
+    save_error: Option<String>,
+    last_error: String,
+}
+
+/// How a worker is.
+pub(crate) fn assignment(worker: &Worker, now: Timestamp) -> Assignment {
+    let view = worker.status();
+    Assignment {
+        worker: view.name,
+        since_ms: view.master.as_ref().map(|master| master.since.millis()),
+        master: view.master.map(|master| format!("{} at {}", master.name, master.address)),
+        epoch: view.epoch,
+        confirmed_seconds: view.heard.map(|heard| now.since(heard) as f64 / 1000.0),
+        from_disk: view.from_disk,
+        targets: view.targets,
+        configuration_revision: view.revision_in_force,
+        configuration_error: view.configuration_error,
+        save_error: view.save_error,
+        last_error: view.last_error.map(|(_, error)| error).unwrap_or_default(),
     }
 }

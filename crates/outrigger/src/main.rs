@@ -18,6 +18,7 @@ mod remembered_names;
 mod run;
 mod running;
 mod scale_api;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -44,6 +45,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Run(args) => run::run(&args),
         Command::Master(args) => master::run(&args),
+        Command::Worker(args) => worker::run(&args),
         Command::Demo(args) => demo::demo(&args),
     }
 }

@@ -3,6 +3,7 @@
 //! These are the server's own data transfer types: nothing inside is serialised as it is.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use outrigger_collect::remote_write::EndpointStatus;
 use outrigger_collect::scrape::{Health, ScrapeEngine, TargetStatus};
@@ -12,7 +13,7 @@ use outrigger_model::target::{ScrapeTarget, TargetId};
 use serde::{Deserialize, Serialize};
 
 use crate::api::AppState;
-use crate::fleet_view::Fleet;
+use crate::fleet_view::{Assignment, Fleet, assignment};
 use crate::prometheus_api::label_map;
 
 /// Targets in one answer, at most.
@@ -35,6 +36,7 @@ pub(crate) struct Overview {
     pub(crate) clusters: Vec<Cluster>,
     pub(crate) remote_write: Vec<Endpoint>,
     pub(crate) fleet: Option<Fleet>,
+    pub(crate) assignment: Option<Assignment>,
     pub(crate) refused_monitors: Vec<Monitor>,
 }
 
@@ -47,7 +49,7 @@ pub(crate) struct Monitor {
     pub(crate) error: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Job {
     pub(crate) job: String,
     pub(crate) discovery: Vec<String>,
@@ -160,7 +162,10 @@ pub(crate) fn overview(state: &AppState) -> Overview {
         config_loaded_ms: config.loaded.millis(),
         config_error: config.error,
         samples_scraped: parts.engine.as_ref().map_or(0, ScrapeEngine::samples_scraped),
-        jobs: state.jobs().into_iter().map(|job| job_row(state, job)).collect(),
+        jobs: match &parts.discovery {
+            Some(_) => state.jobs().into_iter().map(|job| job_row(state, job)).collect(),
+            None => parts.engine.as_ref().map(assigned_jobs).unwrap_or_default(),
+        },
         clusters: parts
             .discovery
             .iter()
@@ -174,6 +179,7 @@ pub(crate) fn overview(state: &AppState) -> Overview {
             .map(endpoint_row)
             .collect(),
         fleet: parts.master.as_ref().map(|master| master.fleet(state.clock.now())),
+        assignment: parts.worker.as_ref().map(|worker| assignment(worker, state.clock.now())),
         refused_monitors: Vec::new(),
     }
 }
@@ -192,6 +198,62 @@ fn job_row(state: &AppState, job: JobSnapshot) -> Job {
         errors: job.counts.failed,
         over_target_limit: job.over_target_limit,
         interval_seconds: job.config.scrape_interval.as_secs_f64(),
+    }
+}
+
+/// The jobs of a worker: what it scrapes of them.
+fn assigned_jobs(engine: &ScrapeEngine) -> Vec<Job> {
+    let mut jobs: BTreeMap<Arc<str>, Job> = BTreeMap::new();
+    for target in engine.targets() {
+        let job = jobs.entry(Arc::clone(&target.job)).or_insert_with(|| Job {
+            job: target.job.to_string(),
+            discovery: vec!["assigned by the master".to_owned()],
+            interval_seconds: target.interval.as_secs_f64(),
+            ..Job::default()
+        });
+        match engine.status(&target.job, target.id).map_or(Health::Unknown, |status| status.health) {
+            Health::Up => job.up += 1,
+            Health::Down => job.down += 1,
+            Health::Unknown => job.unknown += 1,
+        }
+    }
+    jobs.into_values().collect()
+}
+
+/// One page of a worker's targets, in order of job and URL.
+fn assigned_targets(engine: &ScrapeEngine, query: &TargetQuery, limit: usize) -> TargetPage {
+    let mut found: Vec<(Arc<ScrapeTarget>, TargetStatus)> = engine
+        .targets()
+        .into_iter()
+        .filter(|target| query.job.is_empty() || *target.job == *query.job)
+        .filter(|target| contains(target, &query.search))
+        .map(|target| {
+            let status = engine.status(&target.job, target.id).unwrap_or_default();
+            (target, status)
+        })
+        .filter(|(_, status)| query.state.is_empty() || status.health.as_str() == query.state)
+        .collect();
+    found.sort_by(|(one, _), (other, _)| {
+        (&one.job, &one.url, one.id).cmp(&(&other.job, &other.url, other.id))
+    });
+    let total = found.len();
+    let shown = found.into_iter().skip(query.offset).take(limit);
+    let targets = shown.map(|(target, status)| assigned_row(&target, status)).collect();
+    TargetPage { total, offset: query.offset, targets }
+}
+
+fn assigned_row(target: &ScrapeTarget, status: TargetStatus) -> Target {
+    Target {
+        job: target.job.to_string(),
+        state: status.health.as_str(),
+        workers: Vec::new(),
+        url: target.url.clone(),
+        labels: label_map(&target.labels),
+        discovered: BTreeMap::new(),
+        last_error: status.last_error,
+        last_scrape_ms: status.last_scrape.map(Timestamp::millis),
+        last_duration_seconds: status.last_scrape_duration.as_secs_f64(),
+        samples: status.samples_scraped,
     }
 }
 
@@ -260,7 +322,9 @@ fn endpoint_row(endpoint: EndpointStatus) -> Endpoint {
 pub(crate) fn targets(state: &AppState, query: &TargetQuery) -> TargetPage {
     let limit = if query.limit == 0 { 100 } else { query.limit.min(MAX_PAGE) };
     let mut page = TargetPage { total: 0, offset: query.offset, targets: Vec::new() };
-    let Some(discovery) = &state.parts.discovery else { return page };
+    let Some(discovery) = &state.parts.discovery else {
+        return state.parts.engine.as_ref().map_or(page, |engine| assigned_targets(engine, query, limit));
+    };
     let job = (!query.job.is_empty()).then_some(query.job.as_str());
     let statuses = Statuses::of(state, job);
     if matches!(query.state.as_str(), "" | "up" | "down" | "unknown") {

@@ -7,9 +7,11 @@ use axum::Router;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse as _, Json, Response};
 use axum::routing::get;
+use outrigger_collect::scrape::TargetStatus;
 use outrigger_model::duration;
 use outrigger_model::labels::Labels;
 use outrigger_model::sample::Timestamp;
+use outrigger_model::target::ScrapeTarget;
 use serde::{Deserialize, Serialize};
 
 use crate::api::AppState;
@@ -83,6 +85,15 @@ async fn targets(State(state): State<Arc<AppState>>, Query(query): Query<Targets
     if dropped {
         answer.dropped_target_counts = Some(BTreeMap::new());
     }
+    if let (None, Some(engine)) = (&state.parts.discovery, &state.parts.engine) {
+        let wanted =
+            |target: &ScrapeTarget| query.scrape_pool.is_empty() || *query.scrape_pool == *target.job;
+        let targets = engine.targets().into_iter().filter(|target| active && wanted(target));
+        answer.active_targets.extend(targets.map(|target| {
+            let status = engine.status(&target.job, target.id).unwrap_or_default();
+            active_target(&target, &Labels::empty(), status)
+        }));
+    }
     for job in state.jobs() {
         let name = &job.config.job_name;
         if !query.scrape_pool.is_empty() && *query.scrape_pool != **name {
@@ -105,19 +116,23 @@ fn add_active(state: &AppState, job: &str, into: &mut Vec<ActiveTarget>) {
     let found = discovery.active(Some(job), |_| true, 0, usize::MAX);
     for outrigger_control::ActiveTarget { target, discovered, .. } in found.items {
         let status = statuses.get(&target.id).cloned().unwrap_or_default();
-        into.push(ActiveTarget {
-            discovered_labels: label_map(&discovered),
-            labels: label_map(&target.labels),
-            scrape_pool: job.to_owned(),
-            global_url: target.url.clone(),
-            scrape_url: target.url.clone(),
-            last_error: status.last_error,
-            last_scrape: status.last_scrape.map_or_else(|| NEVER.to_owned(), format_time),
-            last_scrape_duration: status.last_scrape_duration.as_secs_f64(),
-            health: status.health.as_str(),
-            scrape_interval: duration::format(target.interval),
-            scrape_timeout: duration::format(target.timeout),
-        });
+        into.push(active_target(&target, &discovered, status));
+    }
+}
+
+fn active_target(target: &ScrapeTarget, discovered: &Labels, status: TargetStatus) -> ActiveTarget {
+    ActiveTarget {
+        discovered_labels: label_map(discovered),
+        labels: label_map(&target.labels),
+        scrape_pool: target.job.to_string(),
+        global_url: target.url.clone(),
+        scrape_url: target.url.clone(),
+        last_error: status.last_error,
+        last_scrape: status.last_scrape.map_or_else(|| NEVER.to_owned(), format_time),
+        last_scrape_duration: status.last_scrape_duration.as_secs_f64(),
+        health: status.health.as_str(),
+        scrape_interval: duration::format(target.interval),
+        scrape_timeout: duration::format(target.timeout),
     }
 }
 
@@ -139,7 +154,11 @@ struct ScrapePools {
 async fn scrape_pools(State(state): State<Arc<AppState>>) -> Response {
     let mut scrape_pools: Vec<String> =
         state.jobs().iter().map(|job| job.config.job_name.to_string()).collect();
+    if let (None, Some(engine)) = (&state.parts.discovery, &state.parts.engine) {
+        scrape_pools.extend(engine.targets().iter().map(|target| target.job.to_string()));
+    }
     scrape_pools.sort();
+    scrape_pools.dedup();
     success(ScrapePools { scrape_pools })
 }
 

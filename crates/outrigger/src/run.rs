@@ -36,11 +36,13 @@ pub(crate) const USER_AGENT: &str = concat!("Outrigger/", env!("CARGO_PKG_VERSIO
 /// Name and version towards API servers.
 pub(crate) const API_SERVER_USER_AGENT: &str = concat!("outrigger-master/", env!("CARGO_PKG_VERSION"));
 /// Memory for all large scrape bodies together.
-const BODY_BUDGET_BYTES: u64 = 512 << 20;
+pub(crate) const BODY_BUDGET_BYTES: u64 = 512 << 20;
 /// Scrapes under way at a shutdown may take this long.
-const SCRAPE_DRAIN: Duration = Duration::from_secs(2);
+pub(crate) const SCRAPE_DRAIN: Duration = Duration::from_secs(2);
+/// A shutdown waits so long for receivers when what they have not taken is on disk.
+const FLUSH_WITH_DISK: Duration = Duration::from_secs(1);
 /// The same trouble is logged once in this time.
-const LOG_PERIOD: Duration = Duration::from_secs(30);
+pub(crate) const LOG_PERIOD: Duration = Duration::from_secs(30);
 
 /// Hands what discovery finds to the scrape engine.
 struct ToEngine(ScrapeEngine);
@@ -118,8 +120,14 @@ pub(crate) fn data_dir(args: &RunArgs) -> Option<PathBuf> {
     (!args.data_dir.as_os_str().is_empty()).then(|| args.data_dir.clone())
 }
 
+/// How long a shutdown waits for receivers: what is on disk can wait for the next start, and nothing is scraped meanwhile.
+pub(crate) fn flush_deadline(data_dir: Option<&Path>, grace: Duration) -> Duration {
+    let longest = grace.saturating_sub(SCRAPE_DRAIN).max(FLUSH_WITH_DISK);
+    if data_dir.is_some() { FLUSH_WITH_DISK } else { longest }
+}
+
 /// What may wait for each remote-write endpoint.
-fn queue_bounds(limits: Limits) -> QueueBounds {
+pub(crate) fn queue_bounds(limits: Limits) -> QueueBounds {
     QueueBounds { memory_bytes: limits.remote_write_queue_bytes, disk_bytes: limits.remote_write_disk_bytes }
 }
 
@@ -186,8 +194,8 @@ pub(crate) async fn build(
             registry: registry.clone(),
             resolver: resolver.clone(),
             user_agent: USER_AGENT.to_owned(),
+            flush_deadline: flush_deadline(data_dir.as_deref(), grace),
             directory: data_dir.map(|directory| directory.join("remote-write")),
-            flush_deadline: grace.saturating_sub(SCRAPE_DRAIN).max(Duration::from_secs(1)),
             log_period: LOG_PERIOD,
         },
     )?);

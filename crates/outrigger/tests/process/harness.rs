@@ -148,6 +148,14 @@ impl Outrigger {
         self.directory
     }
 
+    /// A field of the first line of the log with this message.
+    pub(crate) fn logged(&self, message: &str, field: &str) -> Option<String> {
+        let log = self.log.lock();
+        let events = log.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut of_message = events.filter(|event| event["message"] == message);
+        of_message.next().and_then(|event| event[field].as_str().map(str::to_owned))
+    }
+
     /// The last log lines.
     pub(crate) fn log_tail(&self) -> Vec<String> {
         let log = self.log.lock();

@@ -4,6 +4,7 @@
 
 mod api_server_load;
 mod comparison;
+mod fleet_load;
 mod follow;
 #[path = "../process/harness.rs"]
 #[allow(dead_code, reason = "shared with the tests on simulated peers")]

@@ -1,0 +1,215 @@
+//! `outrigger worker`: scrapes what a master assigns, and sends it.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use outrigger_collect::remote_write::{RemoteWrite, RemoteWriteOptions};
+use outrigger_collect::scrape::{EngineOptions, ScrapeEngine};
+use outrigger_collect::worker::{Worker, WorkerOptions};
+use outrigger_config::prometheus::{Config, Limits, WorkerConfig};
+use outrigger_model::clock::{SharedClock, SystemClock};
+use outrigger_model::http::{HttpAuth, HttpClientConfig};
+use outrigger_model::labels::Labels;
+use outrigger_rt::metrics::Registry;
+use outrigger_rt::resolver::{Resolver, ResolverOptions};
+use outrigger_rt::server::{Server, ServerConfig};
+use outrigger_rt::signal::Signals;
+use outrigger_rt::supervisor::{Phase, Supervisor};
+use outrigger_storage::sealed::Key;
+use tokio::sync::mpsc;
+
+use crate::api::{self, AppState, Parts, Role};
+use crate::args::RunArgs;
+use crate::local_files::load_config;
+use crate::reload::{Configurable, ReloadRequest, Reloader};
+use crate::run::{
+    BODY_BUDGET_BYTES, LOG_PERIOD, SCRAPE_DRAIN, USER_AGENT, data_dir, flush_deadline, queue_bounds,
+    register_build_info, server_config,
+};
+use crate::running::Running;
+
+/// Everything that was built and is not started yet.
+struct WorkerProcess {
+    supervisor: Supervisor,
+    remote_write: Arc<RemoteWrite>,
+    worker: Worker,
+    server: Server,
+    reloads: mpsc::Receiver<ReloadRequest>,
+    reloader: Reloader<WorkerParts>,
+    state: Arc<AppState>,
+    grace: Duration,
+}
+
+/// Runs until a signal ends it.
+pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let config = load(&args.config)?;
+    crate::process::prepare()?;
+    let grace = Duration::from_secs(args.shutdown_grace);
+    crate::process::runtime()?.block_on(async {
+        let signals = Signals::new().context("could not install signal handlers")?;
+        let server = server_config(args.listen, &args.web)?;
+        let worker = build(args.config.clone(), config, server, data_dir(args), grace).await?;
+        worker.spawn()?.until_shutdown(signals).await
+    })
+}
+
+/// Reads a worker's file, in which jobs and receivers have no place.
+fn load(path: &Path) -> anyhow::Result<Config> {
+    let config = load_config(path, false)?.config;
+    if config.outrigger.worker.is_none() {
+        anyhow::bail!("{}: outrigger.worker is missing: add it, with masters", path.display());
+    }
+    for (key, there) in [
+        ("scrape_configs", !config.scrape_configs.is_empty()),
+        ("remote_write", !config.remote_write.is_empty()),
+    ] {
+        if there {
+            anyhow::bail!("{}: {key}: a worker gets it from its master: write it there", path.display());
+        }
+    }
+    Ok(config)
+}
+
+async fn build(
+    config_path: PathBuf,
+    config: Config,
+    server: ServerConfig,
+    data_dir: Option<PathBuf>,
+    grace: Duration,
+) -> anyhow::Result<WorkerProcess> {
+    let settings = config.outrigger.worker.clone().context("outrigger.worker is missing")?;
+    let name = if settings.name.is_empty() { crate::process::host_name() } else { settings.name.clone() };
+    let clock: SharedClock = Arc::new(SystemClock);
+    let registry = Registry::new();
+    register_build_info(&registry, Role::Worker);
+    let resolver = Resolver::new(ResolverOptions::default());
+    let supervisor = Supervisor::new();
+    if let Some(data_dir) = &data_dir {
+        std::fs::create_dir_all(data_dir)
+            .with_context(|| format!("could not make the data directory {}", data_dir.display()))?;
+        crate::remembered_names::keep(&resolver, data_dir, &supervisor);
+    } else {
+        tracing::warn!("without --data-dir a restart while no master answers scrapes nothing");
+    }
+    let limits = Limits::default();
+    let flush_deadline = flush_deadline(data_dir.as_deref(), grace);
+    let remote_write_options = RemoteWriteOptions {
+        clock: clock.clone(),
+        registry: registry.clone(),
+        resolver: resolver.clone(),
+        user_agent: USER_AGENT.to_owned(),
+        directory: data_dir.as_ref().map(|directory| directory.join("remote-write")),
+        flush_deadline,
+        log_period: LOG_PERIOD,
+    };
+    let remote_write =
+        Arc::new(RemoteWrite::new(&[], &Labels::empty(), queue_bounds(limits), remote_write_options)?);
+    let engine = ScrapeEngine::new(EngineOptions {
+        clock: clock.clone(),
+        registry: registry.clone(),
+        resolver: resolver.clone(),
+        sink: remote_write.clone(),
+        user_agent: USER_AGENT.to_owned(),
+        offset_seed: 0,
+        max_body_bytes: limits.max_body_bytes,
+        body_budget_bytes: BODY_BUDGET_BYTES,
+        drain_deadline: SCRAPE_DRAIN,
+        log_period: LOG_PERIOD,
+    });
+    let key = config.outrigger.state_encryption_key_file.as_deref().map(Key::read).transpose();
+    let key = key.context("outrigger.state_encryption_key_file")?.map(Arc::new);
+    let worker = Worker::build(WorkerOptions {
+        name: name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        zone: settings.zone.clone(),
+        weight: settings.weight,
+        advertise: settings.advertise.clone(),
+        masters: settings.masters.clone(),
+        client: client(&settings),
+        user_agent: format!("outrigger-worker/{}", env!("CARGO_PKG_VERSION")),
+        data_dir: data_dir.clone(),
+        key,
+        clock: clock.clone(),
+        registry: registry.clone(),
+        resolver: resolver.clone(),
+        engine: engine.clone(),
+        remote_write: remote_write.clone(),
+        leave_grace: grace.saturating_sub(flush_deadline),
+        log_period: LOG_PERIOD,
+    })?;
+    let server = Server::bind(server).await.context("could not start the web server")?;
+    tracing::info!(address = %server.address(), worker = name, "listening");
+    let (reload_sender, reloads) = mpsc::channel(4);
+    let parts = Parts {
+        engine: Some(engine),
+        remote_write: Some(remote_write.clone()),
+        worker: Some(worker.clone()),
+        ..Parts::default()
+    };
+    let state = Arc::new(AppState::new(
+        clock,
+        registry,
+        supervisor.clone(),
+        Role::Worker,
+        parts,
+        config_path.clone(),
+        reload_sender,
+    ));
+    let parts = WorkerParts { started_with: config.clone() };
+    let reloader = Reloader::new(config_path, config, parts, state.clone());
+    Ok(WorkerProcess { supervisor, remote_write, worker, server, reloads, reloader, state, grace })
+}
+
+impl WorkerProcess {
+    /// Starts everything: what delivers before what produces.
+    fn spawn(self) -> anyhow::Result<Running<WorkerParts>> {
+        let Self { supervisor, remote_write, worker, server, reloads, reloader, state, grace } = self;
+        let address = server.address();
+        let router = api::router(state);
+        supervisor.spawn("remote write", Phase::Drain, |stop| async move { remote_write.run(stop).await });
+        reloader.start()?;
+        supervisor.spawn("worker", Phase::Intake, |stop| async move { worker.run(stop).await });
+        supervisor.spawn("web server", Phase::Last, |stop| server.serve(router, stop));
+        Ok(Running { supervisor, grace, reloads, reloader, address })
+    }
+}
+
+/// What a worker's own file is put in force in.
+pub(crate) struct WorkerParts {
+    started_with: Config,
+}
+
+impl Configurable for WorkerParts {
+    type Loaded = Config;
+
+    fn load(&self, path: &Path) -> anyhow::Result<Config> {
+        load(path)
+    }
+
+    fn apply(&self, config: &Config) -> Result<(), String> {
+        let (new, old) = (&config.outrigger, &self.started_with.outrigger);
+        if new.worker != old.worker {
+            return Err(
+                "outrigger.worker has changed: restart the worker, its targets wait meanwhile".to_owned()
+            );
+        }
+        if new.state_encryption_key_file != old.state_encryption_key_file {
+            return Err("outrigger.state_encryption_key_file has changed: restart the worker".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// How masters are reached.
+fn client(settings: &WorkerConfig) -> HttpClientConfig {
+    let token = settings.token.clone();
+    HttpClientConfig {
+        auth: token
+            .map(|token| HttpAuth::Authorization { scheme: "Bearer".to_owned(), credentials: Some(token) }),
+        tls: settings.tls.clone(),
+        ..HttpClientConfig::default()
+    }
+}
