@@ -9,3 +9,5 @@ pub mod remote_write;
 pub mod scrape;
 pub mod series;
 pub mod worker;
+
+pub use scrape::self_scrape;

@@ -21,6 +21,7 @@ mod pending_stale;
 mod relabel_sample;
 pub(crate) mod report;
 mod schedule;
+pub mod self_scrape;
 mod series_limit;
 mod series_set;
 mod start_times;

@@ -8,6 +8,7 @@ mod handover;
 mod protocols;
 mod reload;
 mod scraping;
+mod self_scrape;
 mod servers;
 mod staleness;
 mod worker;
