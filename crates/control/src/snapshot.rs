@@ -241,7 +241,9 @@ fn provider_snapshot(provider: &Provider, kind: &DiscoveryConfig, ready: bool) -
             let waiting_for = if ready { Vec::new() } else { waiting_for(kubernetes) };
             let forbidden = kubernetes.cluster.cluster().and_then(|cluster| {
                 let statuses = cluster.statuses();
-                let status = statuses.into_iter().find(|status| waiting_for.contains(&status.resource));
+                let status = statuses
+                    .into_iter()
+                    .find(|status| waiting_for.iter().any(|kind| status.resource == *kind));
                 status.and_then(|status| status.last_error)
             });
             ProviderSnapshot {

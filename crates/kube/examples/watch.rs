@@ -95,7 +95,7 @@ fn print(cluster: &Cluster, counting: &Counting) {
     );
     for status in cluster.statuses() {
         let tables = counting.names.0.lock();
-        let table = tables.get(&status.resource);
+        let table = tables.iter().find(|(kind, _)| status.resource == **kind).map(|(_, table)| table);
         println!(
             "{:32} {:9} {:>7} objects, whole after {:>8.3} s, {:>8} events, {:>11} bytes, {} relists, {} reconnects, at {}{}",
             status.resource.to_string(),

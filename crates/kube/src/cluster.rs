@@ -10,13 +10,12 @@ use outrigger_model::fault::chain;
 use outrigger_rt::log_limit::LogLimit;
 use outrigger_rt::metrics::Registry;
 use outrigger_rt::resolver::{Resolver, ResolverOptions};
-use outrigger_wire::kubernetes::ResourceKind;
+use outrigger_wire::kubernetes::{CustomResource, ResourceKind};
 use parking_lot::RwLock;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::WatchSink;
 use crate::budget::{Bucket, RequestBudget};
 use crate::credentials::{Access, ClusterConnection, ConnectError, Surroundings};
 use crate::driver::Watcher;
@@ -24,8 +23,10 @@ use crate::features::{ServerFeatures, ServerVersion};
 use crate::machine::WatchPolicy;
 use crate::namespaces::FanIn;
 use crate::request::RequestKind;
+use crate::sink::Sink;
 use crate::status::{Accounts, RequestCount, WatchStatus};
 use crate::transport::{Lane, Transport};
+use crate::{ObjectSink, WatchSink};
 
 /// How a cluster is watched.
 #[derive(Debug, Clone)]
@@ -63,7 +64,7 @@ impl Default for ConnectOptions {
 /// A cluster that can be watched. Cheap to clone; all clones share connections, budget and counters.
 #[derive(Clone)]
 pub struct Cluster {
-    shared: Arc<ClusterShared>,
+    pub(crate) shared: Arc<ClusterShared>,
 }
 
 pub(crate) struct ClusterShared {
@@ -164,7 +165,7 @@ impl Cluster {
         sink: Arc<dyn WatchSink>,
     ) -> impl Future<Output = ()> + Send + use<> {
         let shared = self.shared.clone();
-        let whole = Watcher::new(shared.clone(), resource, None, sink.clone());
+        let whole = Watcher::new(shared.clone(), None, Sink::Protobuf(resource, sink.clone()));
         async move {
             let can_split = resource.namespaced() && !namespaces.is_empty();
             whole.run(can_split).await;
@@ -177,6 +178,17 @@ impl Cluster {
             );
             watch_namespaces(shared, resource, namespaces, sink).await;
         }
+    }
+
+    /// Keeps `sink` equal to a custom resource, in one namespace or in all. Never ends; drop it to stop.
+    pub fn watch_custom(
+        &self,
+        resource: CustomResource,
+        namespace: Option<String>,
+        sink: Arc<dyn ObjectSink>,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let watcher = Watcher::new(self.shared.clone(), namespace, Sink::Json(resource, sink));
+        async move { watcher.run(false).await }
     }
 
     /// The running watches.
@@ -205,7 +217,7 @@ async fn watch_namespaces(
     let spaces = FanIn::spaces(resource, namespaces.len(), sink);
     let watches = namespaces.into_iter().zip(spaces).map(|(namespace, space)| {
         let settled = space.clone();
-        let watcher = Watcher::new(shared.clone(), resource, Some(namespace), space)
+        let watcher = Watcher::new(shared.clone(), Some(namespace), Sink::Protobuf(resource, space))
             .on_forbidden(move || settled.settle());
         async move { watcher.run(false).await }
     });

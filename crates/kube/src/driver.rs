@@ -6,19 +6,18 @@ use std::time::Duration;
 
 use http::StatusCode;
 use outrigger_model::fault::chain;
-use outrigger_wire::kubernetes::{
-    INITIAL_EVENTS_END, ListDecoder, ListError, ListLimits, ResourceKind, Status, WatchError, WatchEvent,
-    WatchEventKind, WatchFrames, decode_watch_event, object_meta,
-};
+use outrigger_wire::kubernetes::{ListError, ListLimits, ResourceKind, WatchError, WatchEventKind};
 use tokio::time::Instant;
 
+use crate::WatchChange;
 use crate::backoff::Random;
 use crate::cluster::ClusterShared;
 use crate::machine::{Ask, Effect, Event, Failure, Machine, Refusal, WatchPhase};
 use crate::request::Refused;
+use crate::resource::WatchedResource;
+use crate::sink::{Event as StreamEvent, Sink};
 use crate::status::{RbacHint, Running, WatchRecord};
 use crate::transport::{Answer, AnswerBody, Lane, Transport};
-use crate::{WatchChange, WatchSink};
 
 /// How much of a refusal's body is read, and for how long.
 const REFUSAL_BYTES: usize = 64 << 10;
@@ -27,9 +26,9 @@ const REFUSAL_DEADLINE: Duration = Duration::from_secs(5);
 /// The list/watch of one resource, in one namespace or in all.
 pub(crate) struct Watcher {
     shared: Arc<ClusterShared>,
-    resource: ResourceKind,
+    resource: WatchedResource,
     namespace: Option<String>,
-    sink: Arc<dyn WatchSink>,
+    sink: Sink,
     record: Arc<WatchRecord>,
     on_forbidden: Option<Box<dyn Fn() + Send + Sync>>,
     _running: Arc<Running>,
@@ -60,12 +59,8 @@ impl Run {
 }
 
 impl Watcher {
-    pub(crate) fn new(
-        shared: Arc<ClusterShared>,
-        resource: ResourceKind,
-        namespace: Option<String>,
-        sink: Arc<dyn WatchSink>,
-    ) -> Self {
+    pub(crate) fn new(shared: Arc<ClusterShared>, namespace: Option<String>, sink: Sink) -> Self {
+        let resource = sink.resource();
         let (record, running) = shared.accounts.start(resource, namespace.as_deref());
         Self { shared, resource, namespace, sink, record, on_forbidden: None, _running: running }
     }
@@ -178,7 +173,7 @@ impl Watcher {
 
     async fn read_list(&self, run: &mut Run, ask: &Ask, mut body: AnswerBody) -> Option<Action> {
         let limits = ListLimits { item_bytes: self.shared.object_limit(), ..ListLimits::default() };
-        let mut decoder = ListDecoder::new(limits);
+        let mut decoder = self.sink.list(limits);
         loop {
             let piece = match tokio::time::timeout_at(run.deadline(), body.chunk()).await {
                 Ok(Ok(piece)) => piece,
@@ -211,9 +206,8 @@ impl Watcher {
         }
         match decoder.finish() {
             Ok(end) => {
-                let meta = &end.meta;
                 let event =
-                    Event::ListEnd { version: &meta.resource_version, continue_token: &meta.continue_token };
+                    Event::ListEnd { version: &end.resource_version, continue_token: &end.r#continue };
                 self.step(run, event, &[])
             }
             Err(error) => self.bad_list(run, ask, &error),
@@ -224,13 +218,16 @@ impl Watcher {
         let failure = match error {
             ListError::TooLarge { .. } | ListError::TooManyItems(_) => Failure::Oversize,
             ListError::Truncated { .. } => Failure::HalfFrame,
-            ListError::Envelope(_) | ListError::Malformed(_) | ListError::NotAList(_) => Failure::Garbage,
+            ListError::Envelope(_)
+            | ListError::Malformed(_)
+            | ListError::NotAList(_)
+            | ListError::NotJson => Failure::Garbage,
         };
         self.fail(run, failure, format!("{}: {}", self.what(run, ask), chain(error)))
     }
 
     async fn read_events(&self, run: &mut Run, ask: &Ask, mut body: AnswerBody) -> Option<Action> {
-        let mut frames = WatchFrames::new(self.shared.object_limit());
+        let mut frames = self.sink.frames(self.shared.object_limit());
         loop {
             // Pinned outside the match so that a slow chunk is not lost by the deadline: it ends the stream anyway.
             let piece = {
@@ -275,7 +272,7 @@ impl Watcher {
     }
 
     fn frame(&self, run: &mut Run, ask: &Ask, frame: &[u8]) -> Option<Action> {
-        let event = match decode_watch_event(frame) {
+        let event = match self.sink.event(frame) {
             Ok(event) => event,
             Err(error) => return self.bad_frame(run, ask, &error),
         };
@@ -285,35 +282,20 @@ impl Watcher {
                 self.changed(run, WatchChange::Upsert, &event)
             }
             WatchEventKind::Deleted => self.changed(run, WatchChange::Delete, &event),
-            WatchEventKind::Bookmark => self.bookmark(run, ask, &event),
-            WatchEventKind::Error => self.error_event(run, ask, &event),
-        }
-    }
-
-    fn changed(&self, run: &mut Run, change: WatchChange, event: &WatchEvent<'_>) -> Option<Action> {
-        // Metadata that cannot be read is the sink's to refuse: the object is lost, the stream is not.
-        let version = object_meta(event.object.raw).map(|meta| meta.resource_version).unwrap_or_default();
-        self.step(run, Event::Changed { change, version }, event.object.raw)
-    }
-
-    fn bookmark(&self, run: &mut Run, ask: &Ask, event: &WatchEvent<'_>) -> Option<Action> {
-        let meta = match object_meta(event.object.raw) {
-            Ok(meta) => meta,
-            Err(error) => return self.bad_frame(run, ask, &WatchError::Malformed(error)),
-        };
-        let initial_events_end = meta.annotation(INITIAL_EVENTS_END) == Some("true");
-        self.step(run, Event::Bookmark { version: meta.resource_version, initial_events_end }, &[])
-    }
-
-    fn error_event(&self, run: &mut Run, ask: &Ask, event: &WatchEvent<'_>) -> Option<Action> {
-        match Status::decode(event.object.raw) {
-            Ok(status) => {
-                let refused = Refused::of_status(&status);
-                self.note_refusal(run, ask, &refused, &status.reason);
+            WatchEventKind::Bookmark => {
+                let initial_events_end = event.initial_events_end;
+                self.step(run, Event::Bookmark { version: &event.version, initial_events_end }, &[])
+            }
+            WatchEventKind::Error => {
+                let refused = event.refused.unwrap_or_default();
+                self.note_refusal(run, ask, &refused, &event.reason);
                 self.step(run, Event::Refused(&refused.refusal), &[])
             }
-            Err(error) => self.bad_frame(run, ask, &WatchError::Malformed(error)),
         }
+    }
+
+    fn changed(&self, run: &mut Run, change: WatchChange, event: &StreamEvent<'_>) -> Option<Action> {
+        self.step(run, Event::Changed { change, version: &event.version }, event.object)
     }
 
     fn bad_frame(&self, run: &mut Run, ask: &Ask, error: &WatchError) -> Option<Action> {
@@ -370,9 +352,9 @@ impl Watcher {
         for effect in run.machine.step(event, now) {
             match effect {
                 Effect::Apply(change) => self.apply(change, object),
-                Effect::BeginGeneration => self.sink.begin_generation(self.resource),
+                Effect::BeginGeneration => self.sink.begin_generation(),
                 Effect::CommitGeneration => {
-                    self.sink.commit_generation(self.resource);
+                    self.sink.commit_generation();
                     self.record.clear_error();
                 }
                 Effect::CountRelist(reason) => self.record.count_relist(reason),
@@ -386,7 +368,7 @@ impl Watcher {
     }
 
     fn apply(&self, change: WatchChange, object: &[u8]) {
-        let Err(error) = self.sink.apply(self.resource, change, object) else { return };
+        let Err(error) = self.sink.apply(change, object) else { return };
         self.record.count_refused_object();
         if let Some(suppressed) = self.shared.log_limit.permit(&format!("object {}", self.resource)) {
             let cluster = self.shared.accounts.cluster();

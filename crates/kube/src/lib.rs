@@ -12,7 +12,10 @@ mod driver;
 mod features;
 mod machine;
 mod namespaces;
+mod object;
 mod request;
+mod resource;
+mod sink;
 mod status;
 mod transport;
 
@@ -21,8 +24,10 @@ pub use cluster::{Cluster, ConnectOptions};
 pub use credentials::{ClusterConnection, ConnectError, CredentialsError, TlsError};
 pub use features::{ServerFeatures, ServerVersion};
 pub use machine::{ReconnectReason, RelistReason, WatchPhase, WatchPolicy};
-pub use outrigger_wire::kubernetes::ResourceKind;
+pub use object::{Created, RequestError};
+pub use outrigger_wire::kubernetes::{CustomResource, ResourceKind};
 pub use request::RequestKind;
+pub use resource::WatchedResource;
 pub use status::{RbacHint, RequestCount, WatchStatus};
 pub use transport::{OpenError, SendError};
 
@@ -62,4 +67,19 @@ pub trait WatchSink: Send + Sync + 'static {
 
     /// The list is whole.
     fn commit_generation(&self, resource: ResourceKind);
+}
+
+/// Receives one custom resource. Calls come one after the other.
+pub trait ObjectSink: Send + Sync + 'static {
+    /// As [`WatchSink::begin_generation`].
+    fn begin_generation(&self);
+
+    /// One object, in JSON.
+    ///
+    /// # Errors
+    /// When this object cannot be taken over. It is counted and logged; the others are not affected.
+    fn apply(&self, change: WatchChange, object: &[u8]) -> Result<(), ObjectError>;
+
+    /// The list is whole.
+    fn commit_generation(&self);
 }

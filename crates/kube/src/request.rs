@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
-use outrigger_wire::kubernetes::{ResourceKind, Status, StatusCause, decode_envelope};
+use outrigger_wire::kubernetes::{Status, StatusCause, decode_envelope};
 use serde::Deserialize;
 
 use crate::machine::{Ask, ListVersion, Refusal};
+use crate::resource::WatchedResource;
 
 /// Kind of a request, as metrics name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +21,10 @@ pub enum RequestKind {
     Watch,
     /// `GET /version`.
     Version,
+    /// One object.
+    Get,
+    /// A new object.
+    Create,
 }
 
 impl RequestKind {
@@ -30,10 +35,14 @@ impl RequestKind {
             Self::WatchList => "watchlist",
             Self::Watch => "watch",
             Self::Version => "version",
+            Self::Get => "get",
+            Self::Create => "create",
         }
     }
 }
 
+/// Custom resources, and single objects.
+pub(crate) const JSON: &str = "application/json";
 /// Objects, whole. JSON is for what has no protobuf, such as errors of a proxy before the server.
 const OBJECTS: &str = "application/vnd.kubernetes.protobuf,application/json;q=0.5";
 /// A list of metadata.
@@ -54,17 +63,18 @@ impl Ask {
     }
 
     /// `Accept` for a resource.
-    pub(crate) fn accept(&self, resource: ResourceKind) -> &'static str {
+    pub(crate) fn accept(&self, resource: WatchedResource) -> &'static str {
+        let WatchedResource::Kind(kind) = resource else { return JSON };
         match self {
-            _ if !resource.metadata_only() => OBJECTS,
+            _ if !kind.metadata_only() => OBJECTS,
             Ask::List { .. } => METADATA_LIST,
             Ask::StreamedList { .. } | Ask::Watch { .. } => METADATA_WATCH,
         }
     }
 
     /// Path and query for a resource, in one namespace or in all.
-    pub(crate) fn path(&self, resource: ResourceKind, namespace: Option<&str>) -> String {
-        let mut path = collection(resource, namespace);
+    pub(crate) fn path(&self, resource: WatchedResource, namespace: Option<&str>) -> String {
+        let mut path = resource.collection(namespace);
         let mut query = Query::new(&mut path);
         match self {
             Ask::StreamedList { timeout } => {
@@ -99,19 +109,6 @@ impl Ask {
     }
 }
 
-/// The collection's path.
-fn collection(resource: ResourceKind, namespace: Option<&str>) -> String {
-    let all = resource.path();
-    match namespace.filter(|_| resource.namespaced()) {
-        None => all.to_owned(),
-        Some(namespace) => {
-            let root = all.strip_suffix(resource.plural()).unwrap_or(all);
-            // A space is `+` in a query only.
-            format!("{root}namespaces/{}/{}", encode(namespace).replace('+', "%20"), resource.plural())
-        }
-    }
-}
-
 struct Query<'a> {
     path: &'a mut String,
     separator: char,
@@ -136,7 +133,7 @@ fn encode(text: &str) -> String {
 }
 
 /// A refusal in full: what the machine needs, and words for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Refused {
     pub(crate) refusal: Refusal,
     /// The server's message, or the start of what it sent instead.
@@ -186,6 +183,12 @@ fn status_of_body(body: &[u8]) -> Option<Status> {
             serde_json::from_slice::<JsonStatus>(body).ok().filter(|s| s.kind == "Status").map(Into::into)
         }
     }
+}
+
+/// The refusal that a JSON `Status` tells, with its reason.
+pub(crate) fn refused_of_json(status: &[u8]) -> Option<(Refused, String)> {
+    let status: Status = serde_json::from_slice::<JsonStatus>(status).ok()?.into();
+    Some((Refused::of_status(&status), status.reason))
 }
 
 #[derive(Deserialize, Default)]
@@ -256,7 +259,7 @@ fn shorten(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use outrigger_wire::kubernetes::encode_envelope;
+    use outrigger_wire::kubernetes::{ResourceKind, encode_envelope};
 
     use super::*;
 
@@ -303,7 +306,7 @@ mod tests {
                  &allowWatchBookmarks=true&timeoutSeconds=60",
             ),
         ] {
-            assert_eq!(ask.path(resource, namespace), expected);
+            assert_eq!(ask.path(resource.into(), namespace), expected);
         }
     }
 

@@ -7,11 +7,12 @@ use std::sync::{Arc, Weak};
 use outrigger_model::clock::SharedClock;
 use outrigger_model::sample::Timestamp;
 use outrigger_rt::metrics::{Exposition, MetricKind, Registry};
-use outrigger_wire::kubernetes::{ResourceKind, WatchEventKind};
+use outrigger_wire::kubernetes::WatchEventKind;
 use parking_lot::Mutex;
 
 use crate::machine::{ReconnectReason, RelistReason, WatchPhase};
 use crate::request::RequestKind;
+use crate::resource::WatchedResource;
 
 /// The permission that a 403 says is missing, and the rule that would grant it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +29,17 @@ pub struct RbacHint {
 
 impl RbacHint {
     /// The hint for a refused list or watch.
-    pub(crate) fn new(resource: ResourceKind, namespace: Option<&str>, message: &str) -> Self {
+    pub(crate) fn new(resource: WatchedResource, namespace: Option<&str>, message: &str) -> Self {
+        Self::of_verbs(resource, &["list", "watch"], namespace, message)
+    }
+
+    /// The hint for refused requests of these verbs.
+    pub(crate) fn of_verbs(
+        resource: WatchedResource,
+        verbs: &[&str],
+        namespace: Option<&str>,
+        message: &str,
+    ) -> Self {
         let role_kind = if namespace.is_some() { "Role" } else { "ClusterRole" };
         let name = format!("outrigger-{}", resource.plural());
         let mut metadata = format!("metadata:\n  name: {name}\n");
@@ -37,7 +48,7 @@ impl RbacHint {
         }
         let rule = format!(
             "apiVersion: rbac.authorization.k8s.io/v1\nkind: {role_kind}\n{metadata}rules:\n- apiGroups: [{group:?}]\n  \
-             resources: [{plural:?}]\n  verbs: [\"list\", \"watch\"]\n",
+             resources: [{plural:?}]\n  verbs: {verbs:?}\n",
             group = resource.group(),
             plural = resource.plural(),
         );
@@ -56,7 +67,7 @@ fn user_of(message: &str) -> Option<String> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct WatchStatus {
     /// What is watched.
-    pub resource: ResourceKind,
+    pub resource: WatchedResource,
     /// Where, when it is not the whole cluster.
     pub namespace: Option<String>,
     /// What the watch is doing.
@@ -89,7 +100,7 @@ pub struct RequestCount {
     /// Kind.
     pub request: RequestKind,
     /// Resource; `None` for `GET /version`.
-    pub resource: Option<ResourceKind>,
+    pub resource: Option<WatchedResource>,
     /// HTTP status; `None` when there was no answer.
     pub code: Option<u16>,
     /// How many.
@@ -99,7 +110,7 @@ pub struct RequestCount {
 /// Counters of one resource in one namespace, written by its driver.
 #[derive(Debug)]
 pub(crate) struct WatchRecord {
-    pub(crate) resource: ResourceKind,
+    pub(crate) resource: WatchedResource,
     pub(crate) namespace: Option<String>,
     events: [AtomicU64; 5],
     bytes: AtomicU64,
@@ -129,7 +140,7 @@ const EVENT_KINDS: [WatchEventKind; 5] = [
 ];
 
 impl WatchRecord {
-    fn new(resource: ResourceKind, namespace: Option<String>) -> Self {
+    fn new(resource: WatchedResource, namespace: Option<String>) -> Self {
         Self {
             resource,
             namespace,
@@ -229,7 +240,7 @@ impl WatchRecord {
 }
 
 /// Kind, resource and HTTP status; zero when there was no answer.
-type RequestKey = (RequestKind, Option<ResourceKind>, u16);
+type RequestKey = (RequestKind, Option<WatchedResource>, u16);
 
 /// All watches and requests of one cluster.
 pub(crate) struct Accounts {
@@ -271,7 +282,7 @@ impl Accounts {
     /// The record of a watch that starts; one that ended before continues its counters.
     pub(crate) fn start(
         &self,
-        resource: ResourceKind,
+        resource: WatchedResource,
         namespace: Option<&str>,
     ) -> (Arc<WatchRecord>, Arc<Running>) {
         let running = Arc::new(Running);
@@ -293,7 +304,7 @@ impl Accounts {
     pub(crate) fn count_request(
         &self,
         request: RequestKind,
-        resource: Option<ResourceKind>,
+        resource: Option<WatchedResource>,
         code: Option<u16>,
     ) {
         *self.requests.lock().entry((request, resource, code.unwrap_or(0))).or_default() += 1;
@@ -360,7 +371,7 @@ impl Accounts {
     }
 
     fn collect_watches(&self, exposition: &mut Exposition) {
-        let mut totals: BTreeMap<ResourceKind, Totals> = BTreeMap::new();
+        let mut totals: BTreeMap<WatchedResource, Totals> = BTreeMap::new();
         for watch in self.watches.lock().iter() {
             totals
                 .entry(watch.record.resource)
@@ -473,13 +484,15 @@ impl Totals {
 
 #[cfg(test)]
 mod tests {
+    use outrigger_wire::kubernetes::ResourceKind;
+
     use super::*;
 
     #[test]
     fn a_hint_is_a_manifest_with_the_missing_rule_and_names_who_needs_it() {
         let message = "endpointslices.discovery.k8s.io is forbidden: User \"system:serviceaccount:m:o\" cannot list \
                        resource \"endpointslices\" in API group \"discovery.k8s.io\" at the cluster scope";
-        let hint = RbacHint::new(ResourceKind::EndpointSlice, None, message);
+        let hint = RbacHint::new(ResourceKind::EndpointSlice.into(), None, message);
         assert_eq!(hint.user.as_deref(), Some("system:serviceaccount:m:o"));
         assert_eq!(
             hint.rule,
@@ -489,7 +502,7 @@ mod tests {
              rules:\n\
              - apiGroups: [\"discovery.k8s.io\"]\n  resources: [\"endpointslices\"]\n  verbs: [\"list\", \"watch\"]\n"
         );
-        let hint = RbacHint::new(ResourceKind::Pod, Some("web"), "forbidden");
+        let hint = RbacHint::new(ResourceKind::Pod.into(), Some("web"), "forbidden");
         assert_eq!((hint.role_kind, hint.user), ("Role", None));
         assert!(
             hint.rule.contains("kind: Role\nmetadata:\n  name: outrigger-pods\n  namespace: web\n"),

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, HOST, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HOST, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use outrigger_model::clock::SharedClock;
 use outrigger_model::fault::{Blame, Retry};
@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use thiserror::Error;
 
 use crate::credentials::{Access, CredentialsError};
+use crate::request::JSON;
 use channel::{Channel, Lease, Windows};
 use connector::Connector;
 pub use connector::OpenError;
@@ -158,6 +159,20 @@ impl Transport {
     ) -> Result<Answer, SendError> {
         let headers = self.access.headers().await.map_err(SendError::Credentials)?;
         let request = self.request(path_and_query, accept, headers).map_err(SendError::Request)?;
+        self.send(lane, request).await
+    }
+
+    /// Sends a POST with a JSON body and waits for the head of the answer.
+    pub(crate) async fn post_json(&self, lane: Lane, path: &str, json: Vec<u8>) -> Result<Answer, SendError> {
+        let headers = self.access.headers().await.map_err(SendError::Credentials)?;
+        let mut request = self.request(path, JSON, headers).map_err(SendError::Request)?;
+        *request.method_mut() = Method::POST;
+        *request.body_mut() = Full::from(json);
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+        self.send(lane, request).await
+    }
+
+    async fn send(&self, lane: Lane, request: Request<Full<Bytes>>) -> Result<Answer, SendError> {
         let (response, lease) = self.channel(lane).send(request).await?;
         let (head, body) = response.into_parts();
         Ok(Answer { status: head.status, headers: head.headers, body: AnswerBody { body, _lease: lease } })
@@ -183,14 +198,14 @@ impl Transport {
         path_and_query: &str,
         accept: &'static str,
         headers: HeaderMap,
-    ) -> Result<Request<Empty<Bytes>>, http::Error> {
+    ) -> Result<Request<Full<Bytes>>, http::Error> {
         let server = &self.access.server;
         let prefix = server.path().trim_end_matches('/');
         let mut parts = Uri::builder().path_and_query(format!("{prefix}{path_and_query}"));
         if let (Some(scheme), Some(authority)) = (server.scheme(), server.authority()) {
             parts = parts.scheme(scheme.clone()).authority(authority.clone());
         }
-        let mut request = Request::get(parts.build()?).body(Empty::new())?;
+        let mut request = Request::get(parts.build()?).body(Full::default())?;
         *request.headers_mut() = headers;
         let headers = request.headers_mut();
         headers.entry(USER_AGENT).or_insert_with(|| self.user_agent.clone());
@@ -202,7 +217,7 @@ impl Transport {
 }
 
 /// Makes a request fit for HTTP/1.1: the path alone in the first line, the host in a header.
-fn for_http1(request: &mut Request<Empty<Bytes>>) -> Result<(), http::Error> {
+fn for_http1(request: &mut Request<Full<Bytes>>) -> Result<(), http::Error> {
     if let Some(authority) = request.uri().authority() {
         let host = authority.as_str().rsplit('@').next().unwrap_or_default();
         let host = HeaderValue::from_str(host)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -35,7 +35,7 @@ impl Windows {
     pub(super) const SHARED: Self = Self { stream: 2 << 20, connection: 32 << 20 };
 }
 
-type Http2Sender = http2::SendRequest<Empty<Bytes>>;
+type Http2Sender = http2::SendRequest<Full<Bytes>>;
 
 pub(super) struct Channel {
     connector: Arc<Connector>,
@@ -72,7 +72,7 @@ enum Ready {
         reused: bool,
     },
     /// A connection for this request alone.
-    Http1(http1::SendRequest<Empty<Bytes>>),
+    Http1(http1::SendRequest<Full<Bytes>>),
 }
 
 impl Channel {
@@ -93,7 +93,7 @@ impl Channel {
     /// Sends a request and waits for the head of its answer.
     pub(super) async fn send(
         &self,
-        mut request: Request<Empty<Bytes>>,
+        mut request: Request<Full<Bytes>>,
     ) -> Result<(Response<Incoming>, Lease), SendError> {
         let lease = self.lease();
         loop {
@@ -188,7 +188,7 @@ impl Channel {
     }
 }
 
-async fn start_http1(io: Box<dyn Io>) -> Result<http1::SendRequest<Empty<Bytes>>, hyper::Error> {
+async fn start_http1(io: Box<dyn Io>) -> Result<http1::SendRequest<Full<Bytes>>, hyper::Error> {
     let (sender, connection) = http1::handshake(io).await?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use outrigger_kube::{ConnectOptions, RequestKind, ResourceKind, WatchPhase, WatchPolicy};
+use outrigger_kube::{
+    ConnectOptions, Created, CustomResource, ObjectError, ObjectSink, RequestError, RequestKind,
+    ResourceKind, WatchChange, WatchPhase, WatchPolicy,
+};
 use outrigger_wire::kubernetes::{Status, WatchEventKind, encode_frame};
 
 use crate::server::{Server, event, list, status as failure};
@@ -399,4 +402,153 @@ async fn a_resource_that_is_not_served_is_waited_for() {
     );
     let _stream = server.next(PODS).await.stream_list(&["a"], "10");
     rows.until_pods("a").await;
+}
+
+/// A custom resource's objects by name, as lists and watches brought them.
+#[derive(Default)]
+struct Names(parking_lot::Mutex<NameTable>);
+
+#[derive(Default)]
+struct NameTable {
+    known: std::collections::BTreeSet<String>,
+    listed: std::collections::BTreeSet<String>,
+}
+
+impl Names {
+    fn joined(&self) -> String {
+        self.0.lock().known.iter().cloned().collect::<Vec<_>>().join(" ")
+    }
+}
+
+impl ObjectSink for Names {
+    fn begin_generation(&self) {
+        self.0.lock().listed.clear();
+    }
+
+    fn apply(&self, change: WatchChange, object: &[u8]) -> Result<(), ObjectError> {
+        let object: serde_json::Value = serde_json::from_slice(object).map_err(|error| error.to_string())?;
+        let name = object["metadata"]["name"].as_str().ok_or_else(|| "no name".to_owned())?.to_owned();
+        let table = &mut *self.0.lock();
+        match change {
+            WatchChange::Upsert => {
+                table.known.insert(name.clone());
+                table.listed.insert(name);
+            }
+            WatchChange::Delete => {
+                table.known.remove(&name);
+            }
+        }
+        Ok(())
+    }
+
+    fn commit_generation(&self) {
+        let table = &mut *self.0.lock();
+        table.known = std::mem::take(&mut table.listed);
+    }
+}
+
+const MONITOR: CustomResource = CustomResource {
+    group: "monitoring.coreos.com",
+    version: "v1",
+    plural: "servicemonitors",
+    kind: "ServiceMonitor",
+};
+const MONITORS: &str = "/apis/monitoring.coreos.com/v1/servicemonitors?";
+
+fn json_event(kind: &str, name: &str, version: &str) -> Vec<u8> {
+    let object =
+        serde_json::json!({"metadata": {"name": name, "resourceVersion": version}, "spec": {"a": "}\n"}});
+    format!("{}\n", serde_json::json!({"type": kind, "object": object})).into_bytes()
+}
+
+#[tokio::test]
+async fn custom_resources_are_watched_in_json_and_resumed_as_the_others_are() {
+    let server = Server::start().await;
+    let cluster = connect(&server).await;
+    let names = std::sync::Arc::new(Names::default());
+    let task = tokio::spawn(cluster.watch_custom(MONITOR, None, names.clone()));
+    let request = server.next(MONITORS).await;
+    assert_eq!(request.parameter("sendInitialEvents"), "true");
+    assert_eq!(request.header("accept"), "application/json");
+    let stream = request.open();
+    stream.send(json_event("ADDED", "a", "3"));
+    // Cut anywhere, as a connection cuts it.
+    let (head, tail) = {
+        let event = json_event("ADDED", "b", "4");
+        (event[..25].to_vec(), event[25..].to_vec())
+    };
+    stream.send(head);
+    stream.send(tail);
+    let end = serde_json::json!({"type": "BOOKMARK", "object": {"metadata": {
+        "resourceVersion": "10", "annotations": {"k8s.io/initial-events-end": "true"}}}});
+    stream.send(format!("{end}\n").into_bytes());
+    until("the list", || names.joined() == "a b").await;
+    stream.send(json_event("DELETED", "a", "11"));
+    stream.send(json_event("ADDED", "c", "12"));
+    until("the changes", || names.joined() == "b c").await;
+    stream.end();
+    let request = server.next(MONITORS).await;
+    assert_eq!(request.parameter("resourceVersion"), "12");
+    let stream = request.open();
+    let gone = serde_json::json!({"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired",
+        "message": "too old resource version"}});
+    stream.send(format!("{gone}\n").into_bytes());
+    let request = server.next(MONITORS).await;
+    assert_eq!(request.parameter("sendInitialEvents"), "true", "410 lists again");
+    request.refuse(422, "Invalid", "sendInitialEvents is forbidden");
+    let request = server.next(MONITORS).await;
+    assert_eq!(request.parameter("resourceVersionMatch"), "NotOlderThan");
+    let body = serde_json::json!({"kind": "ServiceMonitorList", "metadata": {"resourceVersion": "20", "continue": "p2"},
+        "items": [{"metadata": {"name": "x"}}]});
+    request.reply(body.to_string().into_bytes());
+    let request = server.next(MONITORS).await;
+    assert_eq!(request.parameter("continue"), "p2");
+    let body = serde_json::json!({"kind": "ServiceMonitorList", "items": [{"metadata": {"name": "y"}}],
+        "metadata": {"resourceVersion": "20"}});
+    request.reply(serde_json::to_string_pretty(&body).unwrap().into_bytes());
+    until("the second list", || names.joined() == "x y").await;
+    let request = server.next(MONITORS).await;
+    assert_eq!(request.parameter("resourceVersion"), "20");
+    let status = cluster.statuses().remove(0);
+    assert_eq!(status.resource.to_string(), "servicemonitors.monitoring.coreos.com");
+    assert_eq!((status.relists, status.synced), (1, true));
+    task.abort();
+}
+
+#[tokio::test]
+async fn single_objects_are_read_and_created() {
+    const SECRET: CustomResource =
+        CustomResource { group: "", version: "v1", plural: "secrets", kind: "Secret" };
+    let server = Server::start().await;
+    let cluster = connect(&server).await;
+    let ask = |name: &'static str| {
+        let cluster = cluster.clone();
+        tokio::spawn(async move { cluster.get_object(SECRET, "team a", name).await })
+    };
+    let asked = ask("x");
+    let request = server.next("/api/v1/namespaces/team%20a/secrets/x").await;
+    request.reply(b"{}".to_vec());
+    assert_eq!(asked.await.unwrap().unwrap().unwrap(), b"{}");
+    let asked = ask("y");
+    server.next("/api/v1/namespaces/team%20a/secrets/y").await.refuse(404, "NotFound", "not found");
+    assert!(asked.await.unwrap().unwrap().is_none());
+    let asked = ask("z");
+    let message = "secrets \"z\" is forbidden: User \"o\" cannot get resource";
+    server.next("/api/v1/namespaces/team%20a/secrets/z").await.refuse(403, "Forbidden", message);
+    let RequestError::Refused { code: 403, hint: Some(hint), .. } = asked.await.unwrap().unwrap_err() else {
+        panic!("a refusal with a hint is expected")
+    };
+    assert!(hint.rule.contains("resources: [\"secrets\"]\n  verbs: [\"get\"]"), "{}", hint.rule);
+    let create = || {
+        let cluster = cluster.clone();
+        tokio::spawn(async move { cluster.create_object(SECRET, "n", b"{\"a\":1}".to_vec()).await })
+    };
+    for (code, created) in [(201, Created::New), (409, Created::Exists)] {
+        let asked = create();
+        let request = server.next("/api/v1/namespaces/n/secrets").await;
+        assert_eq!(request.header("content-type"), "application/json");
+        request.raw(code, b"{}");
+        assert_eq!(asked.await.unwrap().unwrap(), created);
+    }
+    assert_eq!((requests(&cluster, RequestKind::Get), requests(&cluster, RequestKind::Create)), (3, 2));
 }

@@ -22,6 +22,9 @@ pub enum ListError {
         /// The limit.
         limit: usize,
     },
+    /// A response that should be JSON is not, or not a list's.
+    #[error("response is not JSON")]
+    NotJson,
     /// The list goes on after the largest number of items allowed.
     #[error("list has more than {0} items")]
     TooManyItems(u64),

@@ -147,6 +147,39 @@ impl fmt::Display for ResourceKind {
     }
 }
 
+/// A custom resource, which is listed and watched in JSON. All of them live in a namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CustomResource {
+    /// API group; `""` is the core group.
+    pub group: &'static str,
+    /// API version within the group.
+    pub version: &'static str,
+    /// Name in URLs and RBAC rules.
+    pub plural: &'static str,
+    /// `kind` of its objects.
+    pub kind: &'static str,
+}
+
+impl CustomResource {
+    /// URL path of the cluster-wide collection.
+    pub fn path(&self) -> String {
+        match self.group {
+            "" => format!("/api/{}/{}", self.version, self.plural),
+            group => format!("/apis/{group}/{}/{}", self.version, self.plural),
+        }
+    }
+}
+
+/// `plural.group`, as for [`ResourceKind`].
+impl fmt::Display for CustomResource {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.group {
+            "" => formatter.write_str(self.plural),
+            group => write!(formatter, "{}.{group}", self.plural),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

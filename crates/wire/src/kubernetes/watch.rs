@@ -20,6 +20,9 @@ pub enum WatchError {
     /// A frame is no `WatchEvent`.
     #[error("cannot read WatchEvent")]
     Malformed(#[from] ProtobufError),
+    /// An event that should be JSON is not.
+    #[error("watch event is not JSON")]
+    NotJson,
     /// An event's type is none of ADDED, MODIFIED, DELETED, BOOKMARK, ERROR.
     #[error("unknown watch event type {0:?}")]
     UnknownType(String),
@@ -123,7 +126,7 @@ impl WatchEventKind {
         }
     }
 
-    fn from_wire(word: &[u8]) -> Result<Self, WatchError> {
+    pub(super) fn from_wire(word: &[u8]) -> Result<Self, WatchError> {
         match word {
             b"ADDED" => Ok(Self::Added),
             b"MODIFIED" => Ok(Self::Modified),
