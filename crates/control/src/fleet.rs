@@ -17,7 +17,7 @@ mod targets;
 mod views;
 mod workers;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -134,8 +134,8 @@ pub enum FleetEvent {
     Probed {
         /// Name.
         worker: Arc<str>,
-        /// The instance that answered; `None` when nobody did.
-        alive: Option<u64>,
+        /// What answered; `None` when nobody did.
+        alive: Option<Alive>,
     },
     /// The worker's record is in the store, or cannot be written.
     Recorded {
@@ -144,6 +144,15 @@ pub enum FleetEvent {
     },
     /// Time went by.
     Tick,
+}
+
+/// The answer of a worker that was asked whether it lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Alive {
+    /// Which start of it.
+    pub instance: u64,
+    /// It scrapes targets, which a restarted one does when it has its state on disk.
+    pub scrapes: bool,
 }
 
 /// What is to be done.
@@ -224,6 +233,8 @@ pub struct Fleet {
     moves: Moves,
     /// Scraped by a worker though it is no target (any more, or as far as is known).
     outside: HashMap<TargetKey, Vec<Outside>>,
+    /// Targets that went and may be scraped by a worker that was not heard yet: if they come back they are not new.
+    suspects: HashSet<TargetKey>,
     /// What the last owner left of targets that have none now, and when that was.
     estates: HashMap<TargetKey, (Inheritance, Millis)>,
     /// Targets that went while nobody scraped them; some worker is to write their stale markers.
@@ -267,6 +278,7 @@ impl Fleet {
             balance: Balance::new(),
             moves: Moves::default(),
             outside: HashMap::new(),
+            suspects: HashSet::new(),
             estates: HashMap::new(),
             orphans: Vec::new(),
             configuration: None,

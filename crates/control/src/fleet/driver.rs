@@ -34,8 +34,8 @@ use super::metrics::FleetMetrics;
 use super::outgoing::Outgoing;
 use super::record;
 use super::{
-    ConfigurationBundle, Fleet, FleetEffect, FleetEvent, FleetOptions, Millis, SessionId, TargetCounts,
-    WorkerRecord, WorkerState, WorkerView,
+    Alive, ConfigurationBundle, Fleet, FleetEffect, FleetEvent, FleetOptions, Millis, SessionId,
+    TargetCounts, WorkerRecord, WorkerState, WorkerView,
 };
 
 /// A worker says who it is within this time.
@@ -600,7 +600,7 @@ impl Shared {
 
     async fn probe(self: Arc<Self>, worker: Arc<str>, address: String) {
         let alive = match self.ask_whether_alive(&worker, &address).await {
-            Ok(instance) => Some(instance),
+            Ok(alive) => Some(alive),
             Err(error) => {
                 tracing::info!(
                     worker = &*worker,
@@ -614,7 +614,7 @@ impl Shared {
         self.step(FleetEvent::Probed { worker, alive });
     }
 
-    async fn ask_whether_alive(&self, worker: &str, address: &str) -> Result<u64, String> {
+    async fn ask_whether_alive(&self, worker: &str, address: &str) -> Result<Alive, String> {
         let url = format!("{}/-/alive", address.trim_end_matches('/'));
         let request = HttpRequest {
             method: Method::GET,
@@ -628,11 +628,13 @@ impl Shared {
             return Err(format!("status {}", response.status));
         }
         let body = response.body.read_all(PROBE_BYTES).await.map_err(|error| chain(&error))?;
-        let answer: Alive = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+        let answer: AliveAnswer = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
         if answer.worker != worker {
             return Err(format!("the worker {} answers there", answer.worker));
         }
-        u64::from_str_radix(&answer.instance, 16).map_err(|_| format!("instance {:?}", answer.instance))
+        let instance = u64::from_str_radix(&answer.instance, 16)
+            .map_err(|_| format!("instance {:?} is not a hexadecimal number", answer.instance))?;
+        Ok(Alive { instance, scrapes: answer.targets > 0 })
     }
 
     async fn write_record(&self, record: WorkerRecord) {
@@ -682,9 +684,12 @@ impl Shared {
 
 /// Answer of a worker's `/-/alive`.
 #[derive(serde::Deserialize)]
-struct Alive {
+struct AliveAnswer {
     worker: String,
     instance: String,
+    /// Targets that it scrapes.
+    #[serde(default)]
+    targets: u64,
 }
 
 async fn send_rejected(to: &mpsc::Sender<FromMaster>, rejected: Rejected) {

@@ -7,7 +7,7 @@ use crate::assignment::{Role, WorkerId};
 use super::placement::aged;
 use super::targets::Slot;
 use super::workers::{Legacy, NOBODY, Order, OutsideBecause, Presence};
-use super::{Fleet, FleetEffect, Millis, MoveReason, SessionId, WorkerRecord};
+use super::{Alive, Fleet, FleetEffect, Millis, MoveReason, SessionId, WorkerRecord};
 
 /// Leases for which nothing is moved while most workers are lost.
 const MASS_LOSS_LEASES: u64 = 3;
@@ -133,20 +133,25 @@ impl Fleet {
         }
     }
 
-    pub(super) fn probed(&mut self, now: Millis, name: &str, alive: Option<u64>) {
+    pub(super) fn probed(&mut self, now: Millis, name: &str, alive: Option<Alive>) {
         let lease = self.lease;
         let Some(worker) = self.workers.named(name).and_then(|id| self.workers.get_mut(id)) else { return };
         let asked = matches!(
             worker.presence,
             Presence::Away { probing: true, .. } | Presence::Unreachable { probing: true, .. }
         );
-        if asked {
-            worker.presence = match alive == Some(worker.record.instance) {
-                true => Presence::Unreachable { probe_at: now + lease, probing: false },
-                false => Presence::Silent,
-            };
-            self.judge_silent(now);
+        if !asked {
+            return;
         }
+        worker.presence = match alive {
+            // Another start of it that scrapes has its targets from the disk.
+            Some(alive) if alive.instance == worker.record.instance || alive.scrapes => {
+                worker.record.instance = alive.instance;
+                Presence::Unreachable { probe_at: now + lease, probing: false }
+            }
+            _ => Presence::Silent,
+        };
+        self.judge_silent(now);
     }
 
     /// Moves the targets of the dead, unless so many are gone at once that it is rather this master that is cut off.

@@ -9,7 +9,7 @@ use outrigger_wire::centre::Inheritance;
 use crate::assignment::{Placement, Role, TargetKey, Vacancy, WorkerId};
 
 use super::targets::Slot;
-use super::workers::{Legacy, NOBODY, Order, Outside, OutsideBecause};
+use super::workers::{Legacy, NOBODY, Order, Outside, OutsideBecause, Worker};
 use super::{Fleet, Millis, MoveReason, PlannedFor};
 
 /// It is looked so often whether somebody carries too much or too little.
@@ -18,8 +18,14 @@ pub(super) const LOOK_EVERY: Millis = 10_000;
 const LOOK_AFTER_FAILURE: Millis = 60_000;
 /// Targets on their way between two workers at a time.
 const MOST_IN_FLIGHT: usize = 500;
+/// A new leader waits so many leases for a worker that does not answer.
+const LEASES_FOR_THE_LOST: u64 = 4;
+/// A new leader waits so many leases for a worker that answers but has no stream.
+const LEASES_FOR_THE_UNREACHABLE: u64 = 30;
 /// Up to so many vacancies are filled one by one.
 const FEW_VACANCIES: usize = 64;
+/// Vanished targets of which it is remembered that a worker that was not heard yet may scrape them.
+const MOST_SUSPECTS: usize = 100_000;
 /// Orphans that wait for a worker.
 const MOST_ORPHANS: usize = 100_000;
 
@@ -155,6 +161,9 @@ impl Fleet {
                 }
             }
         }
+        if vacant && self.suspects.len() < MOST_SUSPECTS && !self.may_place(now) {
+            self.suspects.insert(key);
+        }
         let estate = self.estates.remove(&key);
         let only_replica = tracked.slots().count() == 1;
         if vacant && only_replica && (estate.is_some() || tracked.scraped) {
@@ -245,11 +254,18 @@ impl Fleet {
     }
 
     /// Whether what no worker said that it holds is held by none.
+    ///
+    /// A worker of the time before this leader that lives but cannot be heard holds something, and nobody knows what:
+    /// for its sake it is waited much longer than for one that does not answer.
     pub(super) fn may_place(&self, now: Millis) -> bool {
         let super::Standing::Leading { since, .. } = self.standing else { return false };
-        let all_heard = self.workers.iter().all(|worker| worker.heard);
-        let waited_long = now >= since + 4 * self.lease;
-        self.settled_at.is_some_and(|at| now >= at) && (all_heard || waited_long)
+        let unheard = self.workers.iter().filter(|worker| !worker.heard);
+        let leases_for = |worker: &Worker| match worker.is_unreachable() {
+            true => LEASES_FOR_THE_UNREACHABLE,
+            false => LEASES_FOR_THE_LOST,
+        };
+        let waits = unheard.map(leases_for).max().unwrap_or(0);
+        self.settled_at.is_some_and(|at| now >= at) && now >= since + waits * self.lease
     }
 
     /// Gives targets without a worker to one.
@@ -258,9 +274,11 @@ impl Fleet {
             return;
         }
         let keys = match self.may_place(now) {
-            true => self.targets.take_vacancies(),
-            // A released target is free, whatever the workers that were not heard yet hold.
-            false => self.estates.keys().filter(|key| self.targets.vacant().contains(key)).copied().collect(),
+            true => {
+                self.suspects.clear();
+                self.targets.take_vacancies()
+            }
+            false => self.certain_vacancies(now),
         };
         let vacancies: Vec<Vacancy> = keys.into_iter().flat_map(|key| self.vacancies(key)).collect();
         if vacancies.len() <= FEW_VACANCIES {
@@ -277,6 +295,20 @@ impl Fleet {
                 self.fill(key, worker);
             }
         }
+    }
+
+    /// Targets that are free whatever the workers hold that were not heard yet: released ones, and those that
+    /// appeared when this master had led for a while.
+    fn certain_vacancies(&mut self, now: Millis) -> Vec<TargetKey> {
+        let super::Standing::Leading { since, .. } = self.standing else { return Vec::new() };
+        let mut keys: Vec<_> =
+            self.estates.keys().filter(|key| self.targets.vacant().contains(key)).copied().collect();
+        if self.settled_at.is_some_and(|at| now >= at) {
+            keys.extend(self.targets.take_new_vacancies(since + self.lease, &self.suspects));
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        keys
     }
 
     /// One for each vacant slot of a target.

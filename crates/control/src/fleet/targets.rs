@@ -23,6 +23,8 @@ pub(super) struct Targets {
     vacant: HashSet<TargetKey>,
     /// Those of them for which no worker was looked for yet.
     fresh: Vec<TargetKey>,
+    /// How many of those at the front are known to have to wait.
+    waiting: usize,
     /// A worker has come that may take those that none could take before.
     retry: bool,
     replicas: usize,
@@ -51,6 +53,8 @@ pub(super) struct Tracked {
     measured: bool,
     /// Known from the disk only: discovery has not found it yet.
     pub(super) from_disk: bool,
+    /// It appeared when discovery had found all others.
+    is_new: bool,
     /// Some worker has scraped it, so that there may be series to end.
     pub(super) scraped: bool,
     /// When discovery found it; `None` once a worker has said that it scrapes it.
@@ -130,6 +134,7 @@ impl Targets {
             by_name: HashMap::new(),
             vacant: HashSet::new(),
             fresh: Vec::new(),
+            waiting: 0,
             retry: false,
             replicas,
             configured: false,
@@ -238,6 +243,7 @@ impl Targets {
     /// Targets with a vacant slot for which a worker is to be looked for, in order.
     pub(super) fn take_vacancies(&mut self) -> Vec<TargetKey> {
         let fresh = std::mem::take(&mut self.fresh);
+        self.waiting = 0;
         let mut keys: Vec<_> = match std::mem::take(&mut self.retry) {
             true => self.vacant.iter().copied().collect(),
             false => fresh.into_iter().filter(|key| self.vacant.contains(key)).collect(),
@@ -245,6 +251,25 @@ impl Targets {
         keys.sort_unstable();
         keys.dedup();
         keys
+    }
+
+    /// Those of them that appeared after `since`, when discovery had found all others, and that are not suspects.
+    pub(super) fn take_new_vacancies(
+        &mut self,
+        since: Millis,
+        suspects: &HashSet<TargetKey>,
+    ) -> Vec<TargetKey> {
+        let fresh = self.fresh.split_off(self.waiting);
+        let is_new = |key: &TargetKey| {
+            self.get(*key).is_some_and(|tracked| {
+                let is_new = tracked.is_new && !tracked.scraped && !suspects.contains(key);
+                is_new && tracked.found_at.is_some_and(|at| at > since)
+            })
+        };
+        let (new, others): (Vec<_>, Vec<_>) = fresh.into_iter().partition(is_new);
+        self.fresh.extend(others);
+        self.waiting = self.fresh.len();
+        new
     }
 
     /// Has a worker looked for, for all that have none.
@@ -261,6 +286,7 @@ impl Targets {
             }
         }
         self.fresh.clear();
+        self.waiting = 0;
         self.retry = true;
     }
 
@@ -275,6 +301,7 @@ impl Targets {
             cost: clamp(mean.unwrap_or(DEFAULT_COST)),
             measured: false,
             from_disk,
+            is_new: entry.synced && !from_disk,
             scraped: from_disk,
             found_at: Some(now),
         };

@@ -131,6 +131,10 @@ impl Worker {
         self.session().is_some()
     }
 
+    pub(super) fn is_unreachable(&self) -> bool {
+        matches!(self.presence, Presence::Unreachable { .. })
+    }
+
     /// Adds an order, unless nobody is there to hear it.
     pub(super) fn order(&mut self, order: Order) {
         if self.is_connected() {
