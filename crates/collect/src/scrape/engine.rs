@@ -383,6 +383,11 @@ impl ScrapeEngine {
         targets
     }
 
+    /// Number of [`ScrapeEngine::targets`].
+    pub fn target_count(&self) -> usize {
+        self.shared.jobs.lock().values().map(|job| job.loops.len() + job.unconfigured.len()).sum()
+    }
+
     /// What targets cost, by job.
     pub fn costs(&self) -> Vec<(Arc<str>, Vec<TargetCost>)> {
         let loops: Vec<(Arc<str>, Vec<Arc<TargetLoop>>)> = {

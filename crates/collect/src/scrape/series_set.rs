@@ -74,10 +74,13 @@ impl SetWriter {
             }
         }
         let same = self.count > 1 && of == self.before;
-        let flags = u8::from(same) * SAME_LABELS
-            | u8::from(entry.alive) * ALIVE
-            | u8::from(entry.last.is_some()) * HAS_LAST
-            | u8::from(entry.report.is_some()) * REPORT;
+        let facts = [
+            (same, SAME_LABELS),
+            (entry.alive, ALIVE),
+            (entry.last.is_some(), HAS_LAST),
+            (entry.report.is_some(), REPORT),
+        ];
+        let flags = facts.into_iter().filter(|(holds, _)| *holds).fold(0, |flags, (_, flag)| flags | flag);
         self.rows.push(flags);
         self.rows.extend(entry.report);
         put(metric, &mut self.rows);

@@ -247,7 +247,7 @@ impl Driver {
         self.first_word = Some(Instant::now() + FIRST_WORD);
         self.options.engine.set_over_target_limit(&self.over_target_limit);
         let age_seconds = heard.map_or(0, |heard| now.since(heard) / 1_000);
-        let targets = self.options.engine.targets().len();
+        let targets = self.options.engine.target_count();
         tracing::info!(targets, age_seconds, "scraping goes on with the assignment on disk");
     }
 
@@ -267,7 +267,7 @@ impl Driver {
             let event = match self.wait(&stop).await {
                 Woken::Stopped => {
                     self.leaving = true;
-                    tracing::info!(targets = self.options.engine.targets().len(), "leaving the fleet");
+                    tracing::info!(targets = self.options.engine.target_count(), "leaving the fleet");
                     Some(Event::Stop { grace: self.options.leave_grace })
                 }
                 Woken::Session(event) => Some(event),
@@ -639,7 +639,7 @@ impl Driver {
             .unwrap_or(0);
         configuration_error.truncate(end);
         let status = WorkerStatus {
-            targets: self.options.engine.targets().len() as u64,
+            targets: self.options.engine.target_count() as u64,
             series: totals.series,
             samples: totals.samples,
             cpu_seconds: usage.cpu_seconds,
@@ -730,7 +730,7 @@ impl Driver {
     }
 
     fn has_nothing_left(&self) -> bool {
-        self.handovers.is_idle() && self.options.engine.targets().is_empty()
+        self.handovers.is_idle() && self.options.engine.target_count() == 0
     }
 
     fn knowledge(&self) -> Knowledge {
@@ -811,7 +811,7 @@ impl Driver {
 
     /// Shows how things are.
     fn show(&self) {
-        let targets = self.options.engine.targets().len();
+        let targets = self.options.engine.target_count();
         let mut view = self.view.lock();
         view.targets = targets;
         view.epoch = self.session.epoch();

@@ -560,12 +560,13 @@ async fn a_worker_that_ends_hands_everything_over_first() {
     stream.assign(1, &target(1, script.url()), None).await;
     scraped_again(&count).await;
     process.stop.cancel();
-    stream
+    let grace = stream
         .expect("Leaving", |kind| match kind {
-            from_worker::Kind::Leaving(leaving) => Some(assert_eq!(leaving.grace_millis, 15_000)),
+            from_worker::Kind::Leaving(leaving) => Some(leaving.grace_millis),
             _ => None,
         })
         .await;
+    assert_eq!(grace, 15_000);
     scraped_again(&count).await;
     stream.release(1, &[1]).await;
     let released = stream.released().await;
