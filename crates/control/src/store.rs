@@ -108,7 +108,7 @@ pub trait StateStore: Send + Sync + 'static {
     fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<(String, Versioned)>, StoreError>>;
 
     /// Makes all changes in one transaction if `fence` still holds, and gives their revision. After an error other than
-    /// [`StoreError::Fenced`] they may have been made or not; to repeat them is harmless. At most [`MAX_CHANGES`].
+    /// [`StoreError::Fenced`] they may have been made or not, but each at most once. At most [`MAX_CHANGES`].
     fn commit<'a>(
         &'a self,
         fence: Option<&'a Fence>,

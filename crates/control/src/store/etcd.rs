@@ -8,6 +8,7 @@ mod endpoints;
 mod messages;
 mod watch;
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,9 @@ use messages::{
     Compare, CompareTarget, DeleteRangeRequest, Expected, KeyValue, Operation, PutRequest, RANGE,
     RangeRequest, RangeResponse, RequestOp, TXN, TxnRequest, TxnResponse,
 };
+
+/// Written by each commit, with its mark.
+const COMMIT_KEY: &str = "commit";
 
 /// Events that a slow watcher may be behind before its watch waits.
 const WATCH_BUFFER: usize = 64;
@@ -63,6 +67,7 @@ pub struct EtcdStore {
 
 struct Shared {
     endpoints: Endpoints,
+    last_commit: tokio::sync::Mutex<LastCommit>,
     prefix: String,
     timeout: Duration,
     clock: SharedClock,
@@ -84,8 +89,20 @@ impl EtcdStore {
         };
         let channels = endpoints.iter().map(channel).collect::<Result<_, _>>()?;
         let endpoints = Endpoints::new(channels, login);
-        Ok(Self { shared: Arc::new(Shared { endpoints, prefix, timeout, clock }) })
+        let writer = RandomState::new().hash_one(prefix.as_str());
+        let last_commit = tokio::sync::Mutex::new(LastCommit { writer, count: 0, revision: 0 });
+        Ok(Self { shared: Arc::new(Shared { endpoints, last_commit, prefix, timeout, clock }) })
     }
+}
+
+/// The newest commit that this store knows of, its own or another's.
+struct LastCommit {
+    /// Tells the commits of this store from those of others.
+    writer: u64,
+    /// Of this store's commits.
+    count: u64,
+    /// That wrote [`COMMIT_KEY`]; 0 when it is not there.
+    revision: i64,
 }
 
 /// Settings that can never work.
@@ -128,23 +145,47 @@ impl Shared {
         Ok((entries, header.map_or(0, |header| header.revision)))
     }
 
-    async fn transact(
-        &self,
-        compare: Vec<Compare>,
-        success: Vec<RequestOp>,
-    ) -> Result<Option<u64>, StoreError> {
-        let request = TxnRequest { compare, success };
-        let TxnResponse { header, succeeded } = self.endpoints.call(TXN, request, self.timeout).await?;
-        Ok(succeeded.then(|| unsigned(header.map_or(0, |header| header.revision))))
+    async fn transact(&self, request: TxnRequest) -> Result<TxnResponse, StoreError> {
+        self.endpoints.call(TXN, request, self.timeout).await
     }
 
+    /// An attempt whose answer was lost may be carried out at any later time (a member that stood still has it in its
+    /// socket), so that to repeat it blindly could undo what was written after it. Therefore each commit depends on the
+    /// commit before it, and marks itself: it is carried out once or not at all.
     async fn commit(&self, fence: Option<&Fence>, changes: Vec<Change>) -> Result<u64, StoreError> {
         if changes.len() > MAX_CHANGES {
             return Err(StoreError::TooManyChanges { changes: changes.len() });
         }
-        let compare = fence.map(|fence| self.created_at(&fence.key, fence.create_revision));
-        let success = changes.into_iter().map(|change| self.operation(change)).collect();
-        self.transact(compare.into_iter().collect(), success).await?.ok_or(StoreError::Fenced)
+        let mut last = self.last_commit.lock().await;
+        last.count += 1;
+        let mark = Bytes::from(format!("{:016x}-{}", last.writer, last.count));
+        let mut success: Vec<RequestOp> = changes.into_iter().map(|change| self.operation(change)).collect();
+        let marking = Change::Put { key: COMMIT_KEY.to_owned(), value: mark.clone(), lease: None };
+        success.push(self.operation(marking));
+        let fence_key = fence.map_or(COMMIT_KEY, |fence| &fence.key);
+        let failure = [COMMIT_KEY, fence_key].map(|key| reading(self.key(key))).to_vec();
+        loop {
+            let before = self.modified_at(COMMIT_KEY, last.revision);
+            let fencing = fence.map(|fence| self.created_at(&fence.key, fence.create_revision));
+            let compare = std::iter::once(before).chain(fencing).collect();
+            let request = TxnRequest { compare, success: success.clone(), failure: failure.clone() };
+            let TxnResponse { header, succeeded, responses } = self.transact(request).await?;
+            if succeeded {
+                last.revision = header.map_or(0, |header| header.revision);
+                return Ok(unsigned(last.revision));
+            }
+            let mut found = responses.into_iter().map(|response| response.range?.kvs.into_iter().next());
+            let (commit, fenced_by) = (found.next().flatten(), found.next().flatten());
+            last.revision = commit.as_ref().map_or(0, |kv| kv.mod_revision);
+            if commit.is_some_and(|kv| kv.value == mark) {
+                // An earlier attempt was carried out.
+                return Ok(unsigned(last.revision));
+            }
+            let created = fenced_by.map_or(0, |kv| unsigned(kv.create_revision));
+            if fence.is_some_and(|fence| fence.create_revision != created) {
+                return Err(StoreError::Fenced);
+            }
+        }
     }
 
     /// That the key was created by this revision; 0 for that it is not there.
@@ -212,6 +253,10 @@ impl StateStore for EtcdStore {
     fn trouble(&self) -> Option<String> {
         self.shared.endpoints.trouble()
     }
+}
+
+fn reading(key: Vec<u8>) -> RequestOp {
+    RequestOp { operation: Some(Operation::Range(RangeRequest { key, range_end: Vec::new() })) }
 }
 
 fn versioned(kv: &KeyValue) -> Versioned {

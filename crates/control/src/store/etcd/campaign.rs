@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::endpoints::Opened;
 use super::messages::{
-    KeyValue, LEASE_GRANT, LEASE_KEEP_ALIVE, LEASE_REVOKE, LeaseGrantRequest, LeaseGrantResponse,
-    LeaseKeepAliveRequest, LeaseKeepAliveResponse, LeaseRevokeRequest, LeaseRevokeResponse,
+    LEASE_GRANT, LEASE_KEEP_ALIVE, LEASE_REVOKE, LeaseGrantRequest, LeaseGrantResponse,
+    LeaseKeepAliveRequest, LeaseKeepAliveResponse, LeaseRevokeRequest, LeaseRevokeResponse, TxnRequest,
+    TxnResponse,
 };
 use super::{EtcdStore, Shared, unsigned};
 use crate::store::embedded::{next_epoch, parse_epoch};
@@ -88,10 +89,9 @@ async fn stand(
         Change::Put { key: EPOCH_KEY.to_owned(), value: epoch.to_string().into(), lease: None },
     ];
     let success = changes.into_iter().map(|change| shared.operation(change)).collect();
-    let created = match shared.transact(compare, success).await {
-        Ok(Some(revision)) => Some(revision),
-        // An attempt at one member may have succeeded although its answer was lost.
-        Ok(None) => own_record(shared, lease.id).await?.map(|kv| unsigned(kv.create_revision)),
+    let request = TxnRequest { compare, success, failure: Vec::new() };
+    let created = match elect(shared, request, lease.id).await {
+        Ok(created) => created,
         Err(error) => {
             revoke(shared, lease.id).await;
             return Err(error);
@@ -105,9 +105,16 @@ async fn stand(
     Ok(Some(begin(shared.clone(), epoch, fence, lease)))
 }
 
-/// The leader key, if it is bound to this lease.
-async fn own_record(shared: &Shared, lease: i64) -> Result<Option<KeyValue>, StoreError> {
-    Ok(shared.get(LEADER_KEY).await?.filter(|kv| kv.lease == lease))
+/// The revision that created the leader key, if it is bound to this lease now.
+async fn elect(shared: &Shared, request: TxnRequest, lease: i64) -> Result<Option<u64>, StoreError> {
+    match shared.transact(request).await? {
+        TxnResponse { header: Some(header), succeeded: true, .. } => Ok(Some(unsigned(header.revision))),
+        // An attempt at one member may have succeeded although its answer was lost.
+        _ => {
+            let found = shared.get(LEADER_KEY).await?.filter(|kv| kv.lease == lease);
+            Ok(found.map(|kv| unsigned(kv.create_revision)))
+        }
+    }
 }
 
 fn begin(shared: Arc<Shared>, epoch: u64, fence: Fence, lease: Lease) -> Leadership {

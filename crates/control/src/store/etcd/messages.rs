@@ -63,12 +63,14 @@ pub(super) struct DeleteRangeRequest {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct RequestOp {
-    #[prost(oneof = "Operation", tags = "2, 3")]
+    #[prost(oneof = "Operation", tags = "1, 2, 3")]
     pub(super) operation: Option<Operation>,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub(super) enum Operation {
+    #[prost(message, tag = "1")]
+    Range(RangeRequest),
     #[prost(message, tag = "2")]
     Put(PutRequest),
     #[prost(message, tag = "3")]
@@ -108,6 +110,8 @@ pub(super) struct TxnRequest {
     pub(super) compare: Vec<Compare>,
     #[prost(message, repeated, tag = "2")]
     pub(super) success: Vec<RequestOp>,
+    #[prost(message, repeated, tag = "3")]
+    pub(super) failure: Vec<RequestOp>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -116,6 +120,14 @@ pub(super) struct TxnResponse {
     pub(super) header: Option<ResponseHeader>,
     #[prost(bool, tag = "2")]
     pub(super) succeeded: bool,
+    #[prost(message, repeated, tag = "3")]
+    pub(super) responses: Vec<ResponseOp>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct ResponseOp {
+    #[prost(message, optional, tag = "1")]
+    pub(super) range: Option<RangeResponse>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
