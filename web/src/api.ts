@@ -82,7 +82,7 @@ export interface Worker {
   cpu_seconds: number;
   resident_bytes: number;
   clock_offset_ms: number;
-  configuration_revision: number;
+  configuration_revision: string;
   configuration_error: string;
 }
 
@@ -91,7 +91,7 @@ export interface Fleet {
   leading: boolean;
   epoch: number;
   leader: string;
-  configuration_revision: number;
+  configuration_revision: string;
   workers_wanted: number;
   unassigned: number;
   /** Jobs whose targets are those of the last time, and how old they are. */
@@ -108,8 +108,9 @@ export interface Assignment {
   confirmed_seconds: number | null;
   from_disk: boolean;
   targets: number;
-  configuration_revision: number;
+  configuration_revision: string;
   configuration_error: string;
+  save_error: string | null;
   last_error: string;
 }
 

@@ -35,7 +35,7 @@ function WorkerRows({ worker, fleet, now }: { worker: Worker; fleet: Fleet; now:
         </td>
         <td class="number">{formatBytes(worker.resident_bytes)}</td>
         <td class={number(behind)}>
-          {worker.version} <span class="quiet">r{worker.configuration_revision}</span>
+          {worker.version} <span class="quiet">{worker.configuration_revision}</span>
         </td>
       </tr>
       {worker.configuration_error && (
@@ -120,13 +120,16 @@ export function AssignmentSection({ assignment, now }: { assignment: Assignment;
       {assignment.master ? (
         <p>
           Assigned by {assignment.master}, epoch {assignment.epoch}, connected {formatAge(assignment.since_ms, now)};
-          configuration r{assignment.configuration_revision}.
+          configuration {assignment.configuration_revision}.
         </p>
       ) : (
         <p class="notice warn" data-testid="no-master">
           No master answers. What was assigned {age === null ? "at an unknown time" : `${formatSeconds(age)} ago`}
           {assignment.from_disk ? ", read from disk," : ""} is scraped on. {assignment.last_error}
         </p>
+      )}
+      {assignment.save_error && (
+        <p class="notice bad">What is assigned cannot be kept on disk: {assignment.save_error}</p>
       )}
       {assignment.configuration_error && (
         <p class="notice bad">

@@ -40,7 +40,7 @@ impl MasterView {
             leading: self.is_leading(),
             epoch,
             leader,
-            configuration_revision: revisions.max().unwrap_or(0),
+            configuration_revision: revision_text(revisions.max().unwrap_or(0)),
             workers_wanted: self.fleet.wanted_workers(),
             unassigned: self.fleet.target_counts().unassigned,
             last_known: Vec::new(),
@@ -56,7 +56,7 @@ pub(crate) struct Fleet {
     leading: bool,
     epoch: u64,
     leader: String,
-    configuration_revision: u64,
+    configuration_revision: String,
     workers_wanted: u64,
     unassigned: u64,
     last_known: Vec<LastKnown>,
@@ -92,7 +92,7 @@ pub(crate) struct WorkerRow {
     cpu_seconds: f64,
     resident_bytes: u64,
     clock_offset_ms: i64,
-    configuration_revision: u64,
+    configuration_revision: String,
     configuration_error: String,
 }
 
@@ -119,7 +119,7 @@ fn worker_row(view: WorkerView, now: Timestamp) -> WorkerRow {
         cpu_seconds: status.cpu_seconds,
         resident_bytes: status.resident_bytes,
         clock_offset_ms: view.clock_offset_millis,
-        configuration_revision: status.configuration_revision,
+        configuration_revision: revision_text(status.configuration_revision),
         configuration_error: status.configuration_error,
     }
 }
@@ -134,7 +134,7 @@ pub(crate) struct Assignment {
     confirmed_seconds: Option<f64>,
     from_disk: bool,
     targets: usize,
-    configuration_revision: u64,
+    configuration_revision: String,
     configuration_error: String,
     save_error: Option<String>,
     last_error: String,
@@ -151,9 +151,14 @@ pub(crate) fn assignment(worker: &Worker, now: Timestamp) -> Assignment {
         confirmed_seconds: view.heard.map(|heard| now.since(heard) as f64 / 1000.0),
         from_disk: view.from_disk,
         targets: view.targets,
-        configuration_revision: view.revision_in_force,
+        configuration_revision: revision_text(view.revision_in_force),
         configuration_error: view.configuration_error,
         save_error: view.save_error,
         last_error: view.last_error.map(|(_, error)| error).unwrap_or_default(),
     }
+}
+
+/// A revision as it is compared by eye; a number of 64 bits is more than JSON's readers can hold.
+fn revision_text(revision: u64) -> String {
+    format!("{:08x}", revision >> 32)
 }

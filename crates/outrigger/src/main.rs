@@ -18,6 +18,7 @@ mod remembered_names;
 mod run;
 mod running;
 mod scale_api;
+mod self_metrics;
 mod worker;
 
 use std::process::ExitCode;

@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use futures_util::FutureExt as _;
-use outrigger_config::prometheus::{CentreConfig, Config, EtcdConfig, Standby};
+use outrigger_collect::remote_write::{RemoteWrite, RemoteWriteOptions};
+use outrigger_config::prometheus::{CentreConfig, Config, EtcdConfig, SelfMetricsConfig, Standby};
 use outrigger_control::election::{Election, Standing};
 use outrigger_control::fleet::{FleetDriverOptions, FleetOptions};
 use outrigger_control::scaling::ScalingLimits;
 use outrigger_control::store::{Candidate, EmbeddedStore, EtcdLogin, EtcdOptions, EtcdStore, StateStore};
 use outrigger_control::{Discovery, DiscoveryOptions, FleetHandle};
 use outrigger_model::clock::{SharedClock, SystemClock};
+use outrigger_model::fault;
 use outrigger_model::http::HttpClientConfig;
 use outrigger_rt::grpc::{TokenName, Tokens, duplex_service};
 use outrigger_rt::metrics::Registry;
@@ -33,9 +35,11 @@ use crate::fleet_view::MasterView;
 use crate::master_config::{Effective, MasterFile, refresh_files};
 use crate::reload::{Configurable, ReloadRequest, Reloader};
 use crate::run::{
-    API_SERVER_USER_AGENT, data_dir, describe, offset_seed, register_build_info, server_config,
+    API_SERVER_USER_AGENT, LOG_PERIOD, USER_AGENT, data_dir, describe, flush_deadline, offset_seed,
+    queue_bounds, register_build_info, server_config,
 };
 use crate::running::Running;
+use crate::self_metrics::{self, SelfMetrics, Surroundings};
 
 /// Files that workers need are read again so often.
 const REFRESH_FILES: Duration = Duration::from_secs(10);
@@ -49,6 +53,8 @@ struct Master {
     supervisor: Supervisor,
     election: Election,
     fleet: FleetHandle,
+    remote_write: Arc<RemoteWrite>,
+    self_metrics: SelfMetrics,
     parts: MasterParts,
     centre: Server,
     tokens: Tokens,
@@ -99,6 +105,34 @@ async fn build(
     tracing::info!(name, address = %centre_server.address(), advertised = address, "config centre listening");
     let candidate = Candidate { name: name.as_str().into(), address: address.as_str().into() };
     let election = Election::new(Arc::clone(&store), candidate, centre.leader_lease);
+    let flush_deadline = flush_deadline(Some(&data_dir), grace);
+    let remote_write = Arc::new(RemoteWrite::new(
+        &config.remote_write,
+        &config.global.external_labels,
+        queue_bounds(config.outrigger.limits),
+        RemoteWriteOptions {
+            clock: clock.clone(),
+            registry: registry.clone(),
+            resolver: resolver.clone(),
+            user_agent: USER_AGENT.to_owned(),
+            directory: Some(data_dir.join("remote-write")),
+            flush_deadline,
+            log_period: LOG_PERIOD,
+        },
+    )?);
+    let self_metrics = SelfMetrics::build(
+        &self_settings(config),
+        &Surroundings {
+            role: Role::Master,
+            name: &name,
+            remote_write: &remote_write,
+            data_dir: Some(&data_dir),
+            clock: &clock,
+            registry: &registry,
+            resolver: &resolver,
+            flush_deadline,
+        },
+    )?;
     let fleet = FleetHandle::new(FleetDriverOptions {
         fleet: FleetOptions {
             master: name.clone(),
@@ -139,6 +173,9 @@ async fn build(
         reload_sender,
     ));
     let parts = MasterParts {
+        started_with: centre.clone(),
+        remote_write: remote_write.clone(),
+        self_metrics: self_metrics.clone(),
         fleet: fleet.clone(),
         discovery,
         standing: election.standing(),
@@ -150,6 +187,8 @@ async fn build(
         supervisor,
         election,
         fleet,
+        remote_write,
+        self_metrics,
         parts,
         centre: centre_server,
         tokens,
@@ -168,6 +207,8 @@ impl Master {
             supervisor,
             election,
             fleet,
+            remote_write,
+            self_metrics,
             parts,
             centre,
             tokens,
@@ -179,6 +220,8 @@ impl Master {
         } = self;
         let address = server.address();
         let router = api::router(state);
+        supervisor.spawn("remote write", Phase::Drain, |stop| async move { remote_write.run(stop).await });
+        self_metrics.spawn(&supervisor);
         reloader.start()?;
         let workers = fleet.clone();
         let service = duplex_service(WORK_PATH, tokens, move |peer, from, to| {
@@ -198,6 +241,9 @@ impl Master {
 /// What a master's configuration is put in force in.
 #[derive(Clone)]
 pub(crate) struct MasterParts {
+    started_with: CentreConfig,
+    remote_write: Arc<RemoteWrite>,
+    self_metrics: SelfMetrics,
     fleet: FleetHandle,
     discovery: Arc<Discovery>,
     standing: watch::Receiver<Standing>,
@@ -221,6 +267,21 @@ impl Configurable for MasterParts {
 
     fn apply(&self, file: &MasterFile) -> Result<(), String> {
         let effective = file.with_jobs(&[]).map_err(|error| format!("{error:#}"))?;
+        let centre = file.config.outrigger.centre.clone().unwrap_or_default();
+        if centre != self.started_with {
+            return Err(
+                "outrigger.centre has changed: restart the master, workers scrape on meanwhile".to_owned()
+            );
+        }
+        self.self_metrics.apply(&self_settings(&file.config))?;
+        let external_labels = &file.config.global.external_labels;
+        self.remote_write
+            .apply_config(
+                &effective.config.remote_write,
+                external_labels,
+                queue_bounds(file.config.outrigger.limits),
+            )
+            .map_err(|error| fault::chain(&error))?;
         let mut current = self.current.lock();
         if self.should_discover(&file.config) {
             self.discover(&effective, &mut current)?;
@@ -290,6 +351,10 @@ impl MasterParts {
             self.fleet.set_configuration(effective.bundle.clone());
         }
     }
+}
+
+fn self_settings(config: &Config) -> SelfMetricsConfig {
+    config.outrigger.self_metrics.clone().unwrap_or_else(self_metrics::default_settings)
 }
 
 fn store(

@@ -30,6 +30,7 @@ use crate::args::{RunArgs, WebArgs};
 use crate::local_files::load_to_run;
 use crate::reload::{Configurable, ReloadRequest, Reloader};
 use crate::running::Running;
+use crate::self_metrics::{SelfMetrics, Surroundings};
 
 /// Name and version towards targets and receivers.
 pub(crate) const USER_AGENT: &str = concat!("Outrigger/", env!("CARGO_PKG_VERSION"));
@@ -55,6 +56,7 @@ impl TargetSink for ToEngine {
 
 /// What a configuration of `run` is put in force in.
 pub(crate) struct Collector {
+    self_metrics: Option<SelfMetrics>,
     engine: ScrapeEngine,
     remote_write: Arc<RemoteWrite>,
     discovery: Arc<Discovery>,
@@ -71,6 +73,11 @@ impl Configurable for Collector {
 
     fn apply(&self, config: &Config) -> Result<(), String> {
         let limits = config.outrigger.limits;
+        match (&self.self_metrics, &config.outrigger.self_metrics) {
+            (Some(running), Some(settings)) => running.apply(settings)?,
+            (None, None) => {}
+            _ => return Err("outrigger.self_metrics came or went: restart for that".to_owned()),
+        }
         self.engine.apply_config(&config.scrape_configs).map_err(|error| fault::chain(&error))?;
         let external_labels = &config.global.external_labels;
         self.remote_write
@@ -92,6 +99,7 @@ pub(crate) fn describe(errors: &ApplyErrors) -> String {
 pub(crate) struct Outrigger {
     supervisor: Supervisor,
     remote_write: Arc<RemoteWrite>,
+    self_metrics: Option<SelfMetrics>,
     engine: ScrapeEngine,
     discovery: Arc<Discovery>,
     server: Server,
@@ -195,10 +203,27 @@ pub(crate) async fn build(
             resolver: resolver.clone(),
             user_agent: USER_AGENT.to_owned(),
             flush_deadline: flush_deadline(data_dir.as_deref(), grace),
-            directory: data_dir.map(|directory| directory.join("remote-write")),
+            directory: data_dir.as_ref().map(|directory| directory.join("remote-write")),
             log_period: LOG_PERIOD,
         },
     )?);
+    let self_metrics = config.outrigger.self_metrics.as_ref();
+    let self_metrics = self_metrics.map(|settings| {
+        SelfMetrics::build(
+            settings,
+            &Surroundings {
+                role: Role::Run,
+                name: &crate::process::host_name(),
+                remote_write: &remote_write,
+                data_dir: data_dir.as_deref(),
+                clock: &clock,
+                registry: &registry,
+                resolver: &resolver,
+                flush_deadline: flush_deadline(data_dir.as_deref(), grace),
+            },
+        )
+    });
+    let self_metrics = self_metrics.transpose()?;
     let engine = ScrapeEngine::new(EngineOptions {
         clock: clock.clone(),
         registry: registry.clone(),
@@ -237,12 +262,24 @@ pub(crate) async fn build(
         reload_sender,
     ));
     let collector = Collector {
+        self_metrics: self_metrics.clone(),
         engine: engine.clone(),
         remote_write: remote_write.clone(),
         discovery: discovery.clone(),
     };
     let reloader = Reloader::new(config_path, config, collector, state.clone());
-    Ok(Outrigger { supervisor, remote_write, engine, discovery, server, reloads, reloader, state, grace })
+    Ok(Outrigger {
+        supervisor,
+        remote_write,
+        self_metrics,
+        engine,
+        discovery,
+        server,
+        reloads,
+        reloader,
+        state,
+        grace,
+    })
 }
 
 impl Outrigger {
@@ -252,11 +289,24 @@ impl Outrigger {
     /// # Errors
     /// When discovery cannot run the configuration.
     pub(crate) fn spawn(self) -> anyhow::Result<Running<Collector>> {
-        let Self { supervisor, remote_write, engine, discovery, server, reloads, reloader, state, grace } =
-            self;
+        let Self {
+            supervisor,
+            remote_write,
+            self_metrics,
+            engine,
+            discovery,
+            server,
+            reloads,
+            reloader,
+            state,
+            grace,
+        } = self;
         let address = server.address();
         let router = api::router(state);
         supervisor.spawn("remote write", Phase::Drain, |stop| async move { remote_write.run(stop).await });
+        if let Some(self_metrics) = self_metrics {
+            self_metrics.spawn(&supervisor);
+        }
         supervisor.spawn("scrape engine", Phase::Intake, |stop| async move { engine.run(stop).await });
         reloader.start()?;
         supervisor.spawn("discovery", Phase::Intake, |stop| async move {

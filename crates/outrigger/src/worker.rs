@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use outrigger_collect::remote_write::{RemoteWrite, RemoteWriteOptions};
 use outrigger_collect::scrape::{EngineOptions, ScrapeEngine};
 use outrigger_collect::worker::{Worker, WorkerOptions};
-use outrigger_config::prometheus::{Config, Limits, WorkerConfig};
+use outrigger_config::prometheus::{Config, Limits, SelfMetricsConfig, WorkerConfig};
 use outrigger_model::clock::{SharedClock, SystemClock};
 use outrigger_model::http::{HttpAuth, HttpClientConfig};
 use outrigger_model::labels::Labels;
@@ -30,12 +30,14 @@ use crate::run::{
     register_build_info, server_config,
 };
 use crate::running::Running;
+use crate::self_metrics::{self, SelfMetrics, Surroundings};
 
 /// Everything that was built and is not started yet.
 struct WorkerProcess {
     supervisor: Supervisor,
     remote_write: Arc<RemoteWrite>,
     worker: Worker,
+    self_metrics: SelfMetrics,
     server: Server,
     reloads: mpsc::Receiver<ReloadRequest>,
     reloader: Reloader<WorkerParts>,
@@ -140,6 +142,19 @@ async fn build(
         leave_grace: grace.saturating_sub(flush_deadline),
         log_period: LOG_PERIOD,
     })?;
+    let self_metrics = SelfMetrics::build(
+        &self_settings(&config),
+        &Surroundings {
+            role: Role::Worker,
+            name: &name,
+            remote_write: &remote_write,
+            data_dir: data_dir.as_deref(),
+            clock: &clock,
+            registry: &registry,
+            resolver: &resolver,
+            flush_deadline,
+        },
+    )?;
     let server = Server::bind(server).await.context("could not start the web server")?;
     tracing::info!(address = %server.address(), worker = name, "listening");
     let (reload_sender, reloads) = mpsc::channel(4);
@@ -158,18 +173,30 @@ async fn build(
         config_path.clone(),
         reload_sender,
     ));
-    let parts = WorkerParts { started_with: config.clone() };
+    let parts = WorkerParts { started_with: config.clone(), self_metrics: self_metrics.clone() };
     let reloader = Reloader::new(config_path, config, parts, state.clone());
-    Ok(WorkerProcess { supervisor, remote_write, worker, server, reloads, reloader, state, grace })
+    Ok(WorkerProcess {
+        supervisor,
+        remote_write,
+        worker,
+        self_metrics,
+        server,
+        reloads,
+        reloader,
+        state,
+        grace,
+    })
 }
 
 impl WorkerProcess {
     /// Starts everything: what delivers before what produces.
     fn spawn(self) -> anyhow::Result<Running<WorkerParts>> {
-        let Self { supervisor, remote_write, worker, server, reloads, reloader, state, grace } = self;
+        let Self { supervisor, remote_write, worker, self_metrics, server, reloads, reloader, state, grace } =
+            self;
         let address = server.address();
         let router = api::router(state);
         supervisor.spawn("remote write", Phase::Drain, |stop| async move { remote_write.run(stop).await });
+        self_metrics.spawn(&supervisor);
         reloader.start()?;
         supervisor.spawn("worker", Phase::Intake, |stop| async move { worker.run(stop).await });
         supervisor.spawn("web server", Phase::Last, |stop| server.serve(router, stop));
@@ -180,6 +207,7 @@ impl WorkerProcess {
 /// What a worker's own file is put in force in.
 pub(crate) struct WorkerParts {
     started_with: Config,
+    self_metrics: SelfMetrics,
 }
 
 impl Configurable for WorkerParts {
@@ -199,8 +227,12 @@ impl Configurable for WorkerParts {
         if new.state_encryption_key_file != old.state_encryption_key_file {
             return Err("outrigger.state_encryption_key_file has changed: restart the worker".to_owned());
         }
-        Ok(())
+        self.self_metrics.apply(&self_settings(config))
     }
+}
+
+fn self_settings(config: &Config) -> SelfMetricsConfig {
+    config.outrigger.self_metrics.clone().unwrap_or_else(self_metrics::default_settings)
 }
 
 /// How masters are reached.

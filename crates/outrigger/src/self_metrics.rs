@@ -1,0 +1,134 @@
+//! The process's own metrics, sent by remote write: with the samples, and to receivers of their own.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use outrigger_collect::remote_write::{RemoteWrite, RemoteWriteOptions};
+use outrigger_collect::self_scrape::{SelfScrape, SelfScrapeOptions};
+use outrigger_config::prometheus::{Limits, SelfMetricsConfig};
+use outrigger_model::clock::SharedClock;
+use outrigger_model::fault;
+use outrigger_model::labels::Labels;
+use outrigger_rt::metrics::{MetricKind, Registry};
+use outrigger_rt::resolver::Resolver;
+use outrigger_rt::supervisor::{Phase, Supervisor};
+
+use crate::api::Role;
+use crate::run::{LOG_PERIOD, USER_AGENT, queue_bounds};
+
+/// What self metrics need from the process.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) role: Role,
+    /// Value of `instance`.
+    pub(crate) name: &'a str,
+    /// Where samples go.
+    pub(crate) remote_write: &'a Arc<RemoteWrite>,
+    pub(crate) data_dir: Option<&'a Path>,
+    pub(crate) clock: &'a SharedClock,
+    pub(crate) registry: &'a Registry,
+    pub(crate) resolver: &'a Resolver,
+    pub(crate) flush_deadline: Duration,
+}
+
+/// Sends the process's own metrics; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct SelfMetrics {
+    settings: SelfMetricsConfig,
+    to_samples: SelfScrapeOptions,
+    to_own: SelfScrapeOptions,
+    own: Arc<RemoteWrite>,
+}
+
+impl SelfMetrics {
+    /// Sets the receivers up.
+    pub(crate) fn build(settings: &SelfMetricsConfig, around: &Surroundings<'_>) -> anyhow::Result<Self> {
+        // The metrics of the other remote write have the same names.
+        let hidden = Registry::new();
+        let own = Arc::new(RemoteWrite::new(
+            &settings.remote_write,
+            &Labels::empty(),
+            queue_bounds(Limits::default()),
+            RemoteWriteOptions {
+                clock: around.clock.clone(),
+                registry: hidden,
+                resolver: around.resolver.clone(),
+                user_agent: USER_AGENT.to_owned(),
+                directory: around.data_dir.map(|directory| directory.join("self-metrics")),
+                flush_deadline: around.flush_deadline,
+                log_period: LOG_PERIOD,
+            },
+        )?);
+        expose(around.registry, &own);
+        let to_own = SelfScrapeOptions {
+            instance: around.name.to_owned(),
+            role: around.role.as_str().to_owned(),
+            labels: settings.labels.clone(),
+            interval: settings.interval,
+            clock: around.clock.clone(),
+            registry: around.registry.clone(),
+            sink: own.clone(),
+        };
+        let to_samples = SelfScrapeOptions { sink: around.remote_write.clone(), ..to_own.clone() };
+        Ok(Self { settings: settings.clone(), to_samples, to_own, own })
+    }
+
+    /// Starts sending.
+    pub(crate) fn spawn(&self, supervisor: &Supervisor) {
+        let own = self.own.clone();
+        supervisor.spawn(
+            "self metrics remote write",
+            Phase::Drain,
+            |stop| async move { own.run(stop).await },
+        );
+        for (name, options) in
+            [("self metrics", &self.to_samples), ("self metrics to their own receivers", &self.to_own)]
+        {
+            let scrape = SelfScrape::new(options.clone());
+            supervisor.spawn(name, Phase::Intake, |stop| scrape.run(stop));
+        }
+    }
+
+    /// Puts other receivers in force.
+    ///
+    /// # Errors
+    /// What cannot be changed while the process runs, or a receiver that cannot be set up.
+    pub(crate) fn apply(&self, settings: &SelfMetricsConfig) -> Result<(), String> {
+        if (settings.interval, &settings.labels) != (self.settings.interval, &self.settings.labels) {
+            return Err(
+                "interval or labels of outrigger.self_metrics have changed: restart for that".to_owned()
+            );
+        }
+        let bounds = queue_bounds(Limits::default());
+        let applied = self.own.apply_config(&settings.remote_write, &Labels::empty(), bounds);
+        applied.map_err(|error| fault::chain(&error))
+    }
+}
+
+/// What a process that is asked to send nothing but has to say something goes by.
+pub(crate) fn default_settings() -> SelfMetricsConfig {
+    SelfMetricsConfig { interval: Duration::from_secs(15), labels: Labels::empty(), remote_write: Vec::new() }
+}
+
+fn expose(registry: &Registry, own: &Arc<RemoteWrite>) {
+    let own = Arc::downgrade(own);
+    registry.collector(move |exposition| {
+        let Some(own) = own.upgrade() else { return };
+        let endpoints = own.status();
+        if endpoints.is_empty() {
+            return;
+        }
+        let lag = "Age of the oldest sample of the process's own metrics that waits for their receiver.";
+        let mut family = exposition.family("outrigger_self_metrics_lag_seconds", lag, MetricKind::Gauge);
+        for endpoint in &endpoints {
+            family.sample(&[("endpoint", &endpoint.name)], endpoint.lag_seconds);
+        }
+        let dropped = "Samples of the process's own metrics that were lost for their receiver.";
+        let name = "outrigger_self_metrics_samples_dropped_total";
+        let mut family = exposition.family(name, dropped, MetricKind::Counter);
+        for endpoint in &endpoints {
+            let lost: u64 = endpoint.samples_dropped.iter().map(|(_, samples)| samples).sum();
+            family.sample(&[("endpoint", &endpoint.name)], lost as f64);
+        }
+    });
+}
