@@ -118,7 +118,6 @@ impl RemoteWrite {
             directories: Mutex::default(),
         };
         remote_write.apply_config(configs, external_labels, bounds)?;
-        remote_write.report_orphans();
         Ok(remote_write)
     }
 
@@ -254,6 +253,7 @@ impl RemoteWrite {
 
     /// Sends until `stop` is cancelled, then goes on for at most the flush deadline to empty the queues.
     pub async fn run(&self, stop: CancellationToken) {
+        self.report_orphans();
         let mut running = JoinSet::new();
         loop {
             for endpoint in self.shared.fresh.lock().drain(..) {

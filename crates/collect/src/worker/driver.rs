@@ -53,6 +53,11 @@ const FIRST_WORD: Duration = Duration::from_secs(1);
 const FIRST_ORDERS: Duration = Duration::from_millis(150);
 /// With more messages waiting, those that can be left out are.
 const BUSY_OUTBOX: usize = 32;
+/// A worker whose name another living process has for so long does not go on with what is on its disk: its files are a
+/// copy of the other's.
+const NAME_TAKEN: Duration = Duration::from_secs(60);
+/// Clocks that are further apart than this are worth a line in the log.
+const CLOCK_OFFSET_MILLIS: u64 = 2_000;
 /// Longest error in a message.
 const MAX_ERROR_BYTES: usize = 4_096;
 
@@ -93,6 +98,8 @@ pub(super) struct Driver {
     saving: Saving,
     /// Until when scrapes of the assignment on disk wait.
     first_word: Option<Instant>,
+    /// Since when another process has this worker's name.
+    name_taken: Option<Instant>,
     next_costs: Instant,
     next_self_metrics: Instant,
     leaving: bool,
@@ -186,6 +193,7 @@ impl Driver {
                 running_series: None,
             },
             first_word: None,
+            name_taken: None,
             next_costs: now,
             next_self_metrics: now,
             leaving: false,
@@ -381,6 +389,7 @@ impl Driver {
                 Effect::Note(jobs) => self.note(jobs),
                 Effect::Heard { sequence } => {
                     self.handovers.confirm(sequence);
+                    self.compare_clocks();
                     if let Some(until) = &mut self.first_word {
                         *until = (*until).min(Instant::now() + FIRST_ORDERS);
                     }
@@ -389,6 +398,7 @@ impl Driver {
                     let grace_millis = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
                     self.send(from_worker::Kind::Leaving(Leaving { grace_millis }));
                 }
+                Effect::NameTaken => self.name_taken(),
                 Effect::Warn(warning) => self.warn(&warning.to_string()),
                 Effect::End => return true,
             }
@@ -403,6 +413,37 @@ impl Driver {
         self.view.lock().last_error = Some((self.options.clock.now(), warning.to_owned()));
         if let Some(suppressed) = self.log.permit(warning) {
             tracing::warn!(suppressed, "config centre: {warning}");
+        }
+    }
+
+    /// Two processes with the files of one would scrape the same targets.
+    fn name_taken(&mut self) {
+        let now = Instant::now();
+        let since = *self.name_taken.get_or_insert(now);
+        let from_disk = self.view.lock().from_disk;
+        if from_disk && now.duration_since(since) >= NAME_TAKEN {
+            tracing::error!(
+                worker = self.options.name,
+                "another living process has this name: nothing is scraped until a master takes this one (give each \
+                 worker a name and a data directory of its own)"
+            );
+            self.first_word = None;
+            self.options.engine.set_paused(true);
+        }
+    }
+
+    fn compare_clocks(&self) {
+        let Some(offset) =
+            self.session.clock_offset().filter(|offset| offset.unsigned_abs() > CLOCK_OFFSET_MILLIS)
+        else {
+            return;
+        };
+        if let Some(suppressed) = self.log.permit("clock") {
+            tracing::warn!(
+                suppressed,
+                seconds = offset as f64 / 1_000.0,
+                "the master's clock is ahead of this one's by so much (negative: behind): samples carry this one's time"
+            );
         }
     }
 
@@ -462,6 +503,9 @@ impl Driver {
 
     fn join(&mut self, welcome: Welcome) {
         self.metrics.sessions.inc();
+        if self.name_taken.take().is_some() && self.first_word.is_none() {
+            self.options.engine.set_paused(false);
+        }
         if self.offset_seed != Some(welcome.offset_seed) {
             self.options.engine.set_offset_seed(welcome.offset_seed);
             self.offset_seed = Some(welcome.offset_seed);

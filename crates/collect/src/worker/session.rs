@@ -83,6 +83,8 @@ pub(crate) enum Effect {
         /// For so long it still scrapes.
         grace: Duration,
     },
+    /// Another living process has this worker's name, says a leading master.
+    NameTaken,
     /// Something that people should know.
     Warn(Warning),
     /// Nothing more will happen.
@@ -346,7 +348,10 @@ impl Session {
 
     fn rejected(&mut self, now: Millis, address: String, rejected: Rejected) -> Vec<Effect> {
         if rejected.reason() != RejectReason::NotLeader {
-            return self.give_up(now, Warning::Rejected { address, reason: rejected.message });
+            let taken = rejected.reason() == RejectReason::NameTaken;
+            let mut effects = self.give_up(now, Warning::Rejected { address, reason: rejected.message });
+            effects.extend(taken.then_some(Effect::NameTaken));
+            return effects;
         }
         let leader = Some(rejected.leader).filter(|leader| !leader.is_empty() && *leader != address);
         self.hint.clone_from(&leader);

@@ -478,6 +478,29 @@ async fn files_that_cannot_be_used_are_set_aside_and_said() {
 }
 
 #[tokio::test]
+async fn a_disk_that_takes_nothing_is_said_and_does_not_stop_the_worker() {
+    let directory = tempfile::tempdir().unwrap();
+    let (script, count) = counting("a 1\n").await;
+    // Something stands where the file would be written.
+    std::fs::create_dir(directory.path().join("worker.state.new")).unwrap();
+    let mut master = Master::new().await;
+    let mut process = Process::start(&[&master], Some(directory.path()));
+    let mut stream = master.join(1).await;
+    stream.configure(1, &["job"]).await;
+    stream.assign(1, &target(1, script.url()), None).await;
+    scraped_again(&count).await;
+    until("the failure shows", || process.worker.status().save_error.is_some()).await;
+    let error = process.worker.status().save_error.unwrap();
+    assert!(error.contains("worker.state"), "{error}");
+    let errors = "outrigger_worker_state_file_errors_total{file=\"worker.state\",trouble=\"failed\"}";
+    assert!(process.metric(errors) >= 1.0);
+    std::fs::remove_dir(directory.path().join("worker.state.new")).unwrap();
+    until("it is written again", || process.worker.status().save_error.is_none()).await;
+    process.saved().await;
+    process.kill().await;
+}
+
+#[tokio::test]
 async fn a_configuration_that_cannot_be_read_leaves_the_one_before_in_force() {
     let directory = tempfile::tempdir().unwrap();
     let mut master = Master::new().await;
