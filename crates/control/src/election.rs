@@ -4,11 +4,13 @@
 //! out before the lease ends. When it stops in good order it resigns, so that the next one begins at once.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use outrigger_model::fault::chain;
 use outrigger_rt::log_limit::LogLimit;
+use outrigger_rt::metrics::{MetricKind, Registry};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -60,6 +62,14 @@ pub struct Election {
     standing: watch::Sender<Standing>,
     raises: mpsc::Sender<Raise>,
     raised: Option<mpsc::Receiver<Raise>>,
+    terms: Arc<Terms>,
+}
+
+/// Counts of leaderships.
+#[derive(Debug, Default)]
+struct Terms {
+    begun: AtomicU64,
+    lost: AtomicU64,
 }
 
 /// Asks for a higher epoch.
@@ -92,7 +102,7 @@ impl Election {
     pub fn new(store: Arc<dyn StateStore>, candidate: Candidate, ttl: Duration) -> Self {
         let (raises, raised) = mpsc::channel(1);
         let standing = watch::Sender::new(Standing::Standby { leader: None });
-        Self { store, candidate, ttl, standing, raises, raised: Some(raised) }
+        Self { store, candidate, ttl, standing, raises, raised: Some(raised), terms: Arc::default() }
     }
 
     /// The standing, now and later.
@@ -103,6 +113,51 @@ impl Election {
     /// For what others want of the election while it runs.
     pub fn handle(&self) -> ElectionHandle {
         ElectionHandle { raises: self.raises.clone() }
+    }
+
+    /// Shows standing, epoch and terms, and whether the store works.
+    pub fn register(&self, registry: &Registry) {
+        let (standing, store, terms) = (self.standing.subscribe(), self.store.clone(), self.terms.clone());
+        registry.collector(move |exposition| {
+            let (leading, epoch) = match &*standing.borrow() {
+                Standing::Leading { epoch, tenure, .. } => (tenure.is_current(), *epoch),
+                Standing::Standby { leader } => (false, leader.as_ref().map_or(0, |leader| leader.epoch)),
+            };
+            let store_up = store.trouble().is_none();
+            let mut show = |name: &str, help: &str, kind, value: f64| {
+                exposition.family(name, help, kind).sample(&[], value);
+            };
+            show(
+                "outrigger_election_leading",
+                "Whether this master leads at this moment, by its own clock.",
+                MetricKind::Gauge,
+                f64::from(u8::from(leading)),
+            );
+            show(
+                "outrigger_election_epoch",
+                "Epoch of the leader that this master knows of; 0 without one.",
+                MetricKind::Gauge,
+                epoch as f64,
+            );
+            show(
+                "outrigger_election_terms_total",
+                "Leaderships that this master was elected to.",
+                MetricKind::Counter,
+                terms.begun.load(Ordering::Relaxed) as f64,
+            );
+            show(
+                "outrigger_election_lost_terms_total",
+                "Leaderships that ended because the lease could not be renewed in time.",
+                MetricKind::Counter,
+                terms.lost.load(Ordering::Relaxed) as f64,
+            );
+            show(
+                "outrigger_store_up",
+                "Whether the last access to the state file or etcd worked.",
+                MetricKind::Gauge,
+                f64::from(u8::from(store_up)),
+            );
+        });
     }
 
     /// Takes part until `stop`, then resigns.
@@ -174,6 +229,7 @@ impl Election {
         stop: &CancellationToken,
     ) -> bool {
         tracing::info!(epoch = leadership.epoch, master = %self.candidate.name, "this master leads");
+        self.terms.begun.fetch_add(1, Ordering::Relaxed);
         self.tell_leading(&leadership);
         let stopped = loop {
             tokio::select! {

@@ -151,7 +151,7 @@ pub enum StoreError {
         /// Those that were tried.
         endpoints: String,
         /// What the last one said.
-        source: GrpcError,
+        source: Box<GrpcError>,
     },
     /// Etcd has no space left.
     #[error(

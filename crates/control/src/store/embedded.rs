@@ -160,13 +160,10 @@ impl Shared {
             };
             (Some(file), result)
         });
-        let (file, result) = match writing.await {
-            Ok(done) => done,
-            // The runtime ends, or redb panicked on a file that is not what it wrote.
-            Err(_) => {
-                held.behind = true;
-                return;
-            }
+        // It fails when the runtime ends, or when redb panicked on a file that is not what it wrote.
+        let Ok((file, result)) = writing.await else {
+            held.behind = true;
+            return;
         };
         held.file = file;
         held.behind = result.is_err();

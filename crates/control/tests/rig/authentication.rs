@@ -1,8 +1,9 @@
-//! etcd with users.
+//! etcd with users, and with certificates.
 
 use std::process::Command;
 
 use outrigger_control::store::{EtcdLogin, EtcdStore, StateStore as _};
+use outrigger_model::http::{HttpClientConfig, PemSource, TlsConfig};
 use outrigger_model::secret::{Secret, SecretSource};
 use outrigger_rt::resolver::{Resolver, ResolverOptions};
 
@@ -66,4 +67,60 @@ async fn users_log_in_and_again_when_their_token_is_not_valid_any_more() {
     post(&endpoint, "/v3/auth/user/add", r#"{"name":"other","password":"x"}"#, Some(token));
     store.commit(None, vec![put("a", "2")]).await.unwrap();
     assert_eq!(store.get("a").await.unwrap().unwrap().value, "2");
+}
+
+fn pem(files: &tempfile::TempDir, name: &str, text: &str) -> std::path::PathBuf {
+    let path = files.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+#[tokio::test]
+async fn members_are_reached_over_tls_with_client_certificates() {
+    if left_out("members_are_reached_over_tls_with_client_certificates") {
+        return;
+    }
+    let files = tempfile::tempdir().unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "authority");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let ca = pem(&files, "ca", &params.self_signed(&key).unwrap().pem());
+    let issuer = rcgen::Issuer::new(params, key);
+    let issue = |name: &str| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params =
+            rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.extended_key_usages =
+            vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth, rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        let cert = params.signed_by(&key, &issuer).unwrap().pem();
+        (pem(&files, name, &cert), pem(&files, &format!("{name}.key"), &key.serialize_pem()))
+    };
+    let (server, client) = (issue("server"), issue("client"));
+    let members = Members::start_tls(&server.0, &server.1, &ca, &client).await;
+    let with = |tls: TlsConfig| {
+        let http = HttpClientConfig { tls, ..HttpClientConfig::default() };
+        let options = outrigger_control::store::EtcdOptions { http, ..options(members.endpoints()) };
+        EtcdStore::new(options, &Resolver::new(ResolverOptions::default())).unwrap()
+    };
+    let trusting = TlsConfig { ca: Some(PemSource::File(ca.clone())), ..TlsConfig::default() };
+    let presenting = TlsConfig {
+        cert: Some(PemSource::File(client.0.clone())),
+        key: Some(SecretSource::File(client.1.clone())),
+        ..trusting.clone()
+    };
+    let store = with(presenting);
+    let leadership =
+        store.campaign(&crate::candidate("one"), std::time::Duration::from_secs(3)).await.unwrap();
+    store.commit(Some(&leadership.fence), vec![put("a", "1")]).await.unwrap();
+    leadership.resign().await;
+    for (tls, expected) in [
+        (trusting, "refuses this side's certificate"),
+        (TlsConfig::default(), "certificate signed by unknown authority"),
+    ] {
+        let error = with(tls).get("a").await.unwrap_err();
+        let text = outrigger_model::fault::chain(&error);
+        assert!(text.contains(expected), "{text}");
+    }
 }

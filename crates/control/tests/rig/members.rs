@@ -13,6 +13,7 @@ use crate::{eventually, store};
 pub(crate) struct Members {
     directory: tempfile::TempDir,
     members: Vec<Member>,
+    scheme: &'static str,
 }
 
 struct Member {
@@ -50,7 +51,7 @@ impl Members {
             arguments.extend(further.iter().map(|argument| (*argument).to_owned()));
             members.push(Member { arguments, client, child: None });
         }
-        let mut cluster = Self { directory, members };
+        let mut cluster = Self { directory, members, scheme: "http" };
         for index in 0..count {
             cluster.start_member(index);
         }
@@ -59,12 +60,44 @@ impl Members {
         cluster
     }
 
+    /// One member that serves clients over TLS alone, and wants certificates of theirs.
+    pub(crate) async fn start_tls(cert: &Path, key: &Path, ca: &Path, client: &(PathBuf, PathBuf)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (port, peer) = (free_port(), free_port());
+        let arguments = vec![
+            format!("--data-dir={}", directory.path().join("data").display()),
+            format!("--listen-client-urls=https://127.0.0.1:{port}"),
+            format!("--advertise-client-urls=https://127.0.0.1:{port}"),
+            format!("--listen-peer-urls=http://127.0.0.1:{peer}"),
+            format!("--initial-advertise-peer-urls=http://127.0.0.1:{peer}"),
+            format!("--initial-cluster=default=http://127.0.0.1:{peer}"),
+            format!("--cert-file={}", cert.display()),
+            format!("--key-file={}", key.display()),
+            format!("--trusted-ca-file={}", ca.display()),
+            "--client-cert-auth".to_owned(),
+            "--unsafe-no-fsync".to_owned(),
+            "--log-level=warn".to_owned(),
+        ];
+        let member = Member { arguments, client: port, child: None };
+        let mut cluster = Self { directory, members: vec![member], scheme: "https" };
+        cluster.start_member(0);
+        let url = format!("{}/health", cluster.endpoint(0));
+        eventually("the start of etcd", async || {
+            let (cert, key) = client;
+            let mut curl = Command::new("curl");
+            curl.args(["-sf", &url, "--cacert"]).arg(ca).arg("--cert").arg(cert).arg("--key").arg(key);
+            curl.stdout(Stdio::null()).status().unwrap().success()
+        })
+        .await;
+        cluster
+    }
+
     pub(crate) fn endpoints(&self) -> Vec<String> {
         (0..self.members.len()).map(|index| self.endpoint(index)).collect()
     }
 
     pub(crate) fn endpoint(&self, index: usize) -> String {
-        format!("http://127.0.0.1:{}", self.members[index].client)
+        format!("{}://127.0.0.1:{}", self.scheme, self.members[index].client)
     }
 
     pub(crate) fn port(&self, index: usize) -> u16 {

@@ -211,7 +211,7 @@ async fn keep_alive(shared: &Shared, id: i64, timeout: Duration) -> Result<Optio
         }
         Ok(Err(source)) => {
             shared.endpoints.avoid(member);
-            Err(StoreError::Etcd { endpoints: String::new(), source })
+            Err(StoreError::Etcd { endpoints: shared.endpoints.names(), source: Box::new(source) })
         }
     }
 }

@@ -180,12 +180,12 @@ impl Endpoints {
     }
 
     fn failed(&self, source: GrpcError) -> StoreError {
-        let error = StoreError::Etcd { endpoints: self.names(), source };
+        let error = StoreError::Etcd { endpoints: self.names(), source: Box::new(source) };
         *self.trouble.lock() = Some(chain(&error));
         error
     }
 
-    fn names(&self) -> String {
+    pub(super) fn names(&self) -> String {
         self.channels.iter().map(|channel| channel.address().to_string()).collect::<Vec<_>>().join(", ")
     }
 
