@@ -48,6 +48,8 @@ pub(crate) struct ClusterRuntime {
     link: Mutex<Link>,
     changes: AtomicU64,
     reporter: Arc<Reporter>,
+    /// Somebody besides the jobs reads the namespaces.
+    namespaces_wanted: AtomicBool,
 }
 
 /// The connection, as far as there is one.
@@ -68,6 +70,7 @@ impl ClusterRuntime {
             link: Mutex::default(),
             changes: AtomicU64::new(0),
             reporter,
+            namespaces_wanted: AtomicBool::new(false),
         }
     }
 
@@ -93,6 +96,13 @@ impl ClusterRuntime {
 
     pub(crate) fn count_changes(&self, changes: usize) {
         self.changes.fetch_add(changes as u64, Ordering::Relaxed);
+    }
+
+    /// Whether namespaces are watched even if no job needs them.
+    pub(crate) fn want_namespaces(&self, wanted: bool) {
+        if self.namespaces_wanted.swap(wanted, Ordering::AcqRel) != wanted {
+            self.wake.notify_one();
+        }
     }
 
     /// Whether the resource is completely in the mirror.
@@ -248,6 +258,9 @@ impl Watches {
                     })
                     .or_insert(wanted);
             }
+        }
+        if runtime.namespaces_wanted.load(Ordering::Acquire) {
+            needed.insert(ResourceKind::Namespace, None);
         }
         self.running.retain(|resource, _| {
             let keep = needed.contains_key(resource);

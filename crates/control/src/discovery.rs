@@ -5,9 +5,9 @@ use std::future::Future;
 use std::sync::Arc;
 
 use outrigger_config::prometheus::{
-    self, ClusterConfig, Config, DiscoveryConfig, HttpSd, KubernetesAccess, KubernetesSd, ScrapeConfig,
+    self, ClusterConfig, Config, DiscoveryConfig, HttpSd, KubernetesAccess, KubernetesSd, Role, ScrapeConfig,
 };
-use outrigger_kube::{ClusterConnection, ConnectOptions, RequestBudget};
+use outrigger_kube::{Cluster, ClusterConnection, ConnectOptions, RequestBudget, ResourceKind};
 use outrigger_model::clock::SharedClock;
 use outrigger_model::fault::Blame;
 use outrigger_rt::http::{BuildClientError, ClientOptions, HttpClient};
@@ -20,6 +20,7 @@ use crate::cluster::ClusterRuntime;
 use crate::group_store::GroupStore;
 use crate::kubernetes::{RoleView, UnsupportedField};
 use crate::live_job::{KubernetesProvider, LiveJob, Provider, TargetSink};
+use crate::operator::{ClusterAccess, NamespaceLabels};
 use crate::reporter::Reporter;
 use crate::self_metrics::register_metrics;
 use crate::{file_sd, http_sd};
@@ -138,6 +139,9 @@ impl Discovery {
             };
             state.jobs.insert(Arc::clone(&scrape.job_name), job);
         }
+        if let Some(sd) = operator_discovery(config) {
+            providers.cluster(cluster_key(&sd, config));
+        }
         for (name, job) in &old_jobs {
             if !state.jobs.contains_key(name) {
                 job.retire();
@@ -149,6 +153,15 @@ impl Discovery {
         drop(old_jobs);
         state.clusters.iter().for_each(|cluster| cluster.runtime.review());
         Ok(())
+    }
+
+    /// Access to the cluster that `outrigger.prometheus_operator` of this (applied) configuration reads its objects
+    /// from, over the connection and the request budget that discovery has there; `None` without that section.
+    pub fn operator_access(&self, config: &Config) -> Option<Arc<dyn ClusterAccess>> {
+        let key = cluster_key(&operator_discovery(config)?, config);
+        let state = self.state.lock();
+        let entry = state.clusters.iter().find(|entry| entry.key == key)?;
+        Some(Arc::new(OperatorAccess { runtime: Arc::clone(&entry.runtime), known: Mutex::default() }))
     }
 
     /// Stops all watching and asking. Targets stay as they are.
@@ -337,6 +350,53 @@ fn spawn(what: &'static str, task: impl Future<Output = ()> + Send + 'static) ->
         task.await;
         tracing::error!(what, "a discovery task ended early");
     }))
+}
+
+/// A discovery in the cluster that monitors are read from.
+fn operator_discovery(config: &Config) -> Option<KubernetesSd> {
+    let settings = config.outrigger.prometheus_operator.as_ref()?;
+    let cluster = Some(settings.cluster.clone()).filter(|name| !name.is_empty());
+    Some(KubernetesSd { cluster, ..KubernetesSd::new(Role::Pod) })
+}
+
+/// What [`Discovery::operator_access`] gives out.
+struct OperatorAccess {
+    runtime: Arc<ClusterRuntime>,
+    /// The namespaces as they were read last, and the version of the table then.
+    known: Mutex<Option<(u64, Arc<NamespaceLabels>)>>,
+}
+
+impl ClusterAccess for OperatorAccess {
+    fn cluster(&self) -> Option<Cluster> {
+        self.runtime.cluster()
+    }
+
+    fn want_namespaces(&self, wanted: bool) {
+        self.runtime.want_namespaces(wanted);
+    }
+
+    fn namespaces(&self) -> Option<Arc<NamespaceLabels>> {
+        if !self.runtime.is_synced(ResourceKind::Namespace) {
+            return None;
+        }
+        let mirror = self.runtime.mirror.read();
+        let version = mirror.changes_since(ResourceKind::Namespace, u64::MAX).next;
+        let mut known = self.known.lock();
+        if let Some((of, labels)) = known.as_ref()
+            && *of == version
+        {
+            return Some(Arc::clone(labels));
+        }
+        let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+        let labels: NamespaceLabels = mirror
+            .namespaces()
+            .iter()
+            .map(|(_, view)| (view.name().to_owned(), view.labels().map(owned).collect()))
+            .collect();
+        let labels = Arc::new(labels);
+        *known = Some((version, Arc::clone(&labels)));
+        Some(labels)
+    }
 }
 
 /// The cluster that a `kubernetes_sd_configs` entry means.

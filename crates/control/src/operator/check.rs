@@ -71,7 +71,7 @@ impl Checker<'_> {
             Monitor::Service(object) => self.service_monitor(&object.spec),
             Monitor::Pod(object) => self.pod_monitor(&object.spec),
             Monitor::Probe(object) => self.probe(&object.spec),
-            Monitor::Scrape(object) => self.scrape_config(&object.metadata, &object.spec),
+            Monitor::Scrape(object) => self.scrape_config(&object.spec),
         }
     }
 
@@ -145,8 +145,7 @@ impl Checker<'_> {
         prober_url(&spec.prober.url).within("prober.url")
     }
 
-    fn scrape_config(&self, metadata: &ObjectMeta, spec: &ScrapeConfigSpec) -> Checked {
-        debug_assert!(!metadata.name.is_empty());
+    fn scrape_config(&self, spec: &ScrapeConfigSpec) -> Checked {
         self.scrape_class(spec.common.scrape_class.as_deref())?;
         relabelings(&spec.relabelings).within("relabelings")?;
         self.basic_auth(spec.basic_auth.as_ref())?;

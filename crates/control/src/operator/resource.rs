@@ -193,6 +193,23 @@ pub(crate) struct ScrapeConfigSpec {
     pub(crate) other: BTreeMap<String, serde_json::Value>,
 }
 
+impl ScrapeConfigSpec {
+    /// Whether there is a discovery that is acted on.
+    pub(crate) fn has_discovery(&self) -> bool {
+        !(self.static_configs.is_empty()
+            && self.file_sd_configs.is_empty()
+            && self.http_sd_configs.is_empty()
+            && self.kubernetes_sd_configs.is_empty())
+    }
+
+    /// Fields of other discoveries that are filled in.
+    pub(crate) fn further_discoveries(&self) -> Vec<&str> {
+        let filled = |value: &serde_json::Value| value.as_array().is_some_and(|list| !list.is_empty());
+        let kinds = self.other.iter().filter(|(key, value)| key.ends_with("SDConfigs") && filled(value));
+        kinds.map(|(key, _)| key.as_str()).collect()
+    }
+}
+
 /// Keys that all kinds share.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -551,6 +568,7 @@ impl Monitor {
         })
     }
 
+    #[cfg(test)]
     pub(crate) fn metadata(&self) -> &ObjectMeta {
         match self {
             Self::Service(object) => &object.metadata,

@@ -197,7 +197,7 @@ async fn entries_and_rejections_are_those_of_prometheus_operator() {
     let mut tally = Tally::default();
     for (number, case) in data.cases.iter().enumerate() {
         let settings = settings_of(case);
-        let defaults = Defaults::new(&settings, &GlobalConfig::default(), "");
+        let defaults = Defaults::new(&settings, &GlobalConfig::default());
         let mut jobs: BTreeSet<&String> = case.jobs.keys().collect();
         for object in &case.objects {
             let kind = MonitorKind::ALL.into_iter().find(|kind| kind.as_str() == object["kind"]).unwrap();

@@ -84,6 +84,8 @@ fn only_inline(tls: &mut TlsConfig) -> bool {
         tls.cert = None;
         tls.key = None;
     }
+    // Authorities are looked into even if they are not used.
+    tls.insecure_skip_verify = false;
     tls.ca.is_some() || tls.cert.is_some()
 }
 

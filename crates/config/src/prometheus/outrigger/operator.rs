@@ -13,6 +13,8 @@ use crate::yaml::walk::{Cursor, Section};
 /// `outrigger.prometheus_operator`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct OperatorSettings {
+    /// `cluster`: the one of `outrigger.clusters` that the objects are read from; empty for the default one.
+    pub cluster: String,
     /// `namespace` that stands for the Prometheus object's own: the one that is watched where a kind has no
     /// namespace selector. Empty: that of the cluster's credentials.
     pub namespace: String,
@@ -228,6 +230,7 @@ impl OperatorSettings {
         }
         let section = value.section()?;
         let mut settings = Self {
+            cluster: section.owned_text("cluster"),
             namespace: section.owned_text("namespace"),
             service_monitors: selection(
                 &section,
