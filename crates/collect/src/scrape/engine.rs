@@ -107,6 +107,9 @@ pub(crate) struct Shared {
     handovers: Mutex<HashMap<u64, HandoverSender>>,
     /// No scrape begins.
     paused: AtomicBool,
+    /// Milliseconds; 0 is no limit.
+    stall_limit: AtomicU64,
+    stalled: Notify,
 }
 
 struct Job {
@@ -181,6 +184,8 @@ impl ScrapeEngine {
             next_loop: AtomicU64::new(1),
             handovers: Mutex::default(),
             paused: AtomicBool::new(false),
+            stall_limit: AtomicU64::new(0),
+            stalled: Notify::new(),
         });
         register_collector(&options.registry, &shared);
         Self { shared, failure_log_writer: Arc::new(Mutex::new(Some(writer))) }
@@ -349,6 +354,18 @@ impl ScrapeEngine {
         self.shared.wake.notify_one();
     }
 
+    /// When scrapes are due for longer than `limit` although nothing runs, the process stood still: the engine then pauses
+    /// itself, and [`ScrapeEngine::stalled`] returns. Without a limit it goes on.
+    pub fn set_stall_limit(&self, limit: Duration) {
+        let millis = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        self.shared.stall_limit.store(millis, Ordering::Relaxed);
+    }
+
+    /// Waits until the engine has paused itself.
+    pub async fn stalled(&self) {
+        self.shared.stalled.notified().await;
+    }
+
     /// Moves the ticks of all targets; does nothing when it is the seed in force. Ticks that are already planned stay.
     pub fn set_offset_seed(&self, seed: u64) {
         let shared = &self.shared;
@@ -454,6 +471,7 @@ impl ScrapeEngine {
                 () = shared.wake.notified() => {}
                 () = sleep_until(next) => {}
             }
+            shared.notice_stall(next);
         }
         shared.running.close();
         if tokio::time::timeout(shared.drain_deadline, shared.running.wait()).await.is_err() {
@@ -568,6 +586,15 @@ impl Shared {
         let seed = self.offset_seed.load(Ordering::Relaxed);
         let schedule = Schedule::with_phase(phase, target.id, seed, target.interval);
         Plan { target, settings: Arc::clone(settings), schedule }
+    }
+
+    /// What was due at `due` is looked at only now.
+    fn notice_stall(&self, due: Option<Instant>) {
+        let limit = Duration::from_millis(self.stall_limit.load(Ordering::Relaxed));
+        if !limit.is_zero() && due.is_some_and(|due| Instant::now().duration_since(due) > limit) {
+            self.paused.store(true, Ordering::Relaxed);
+            self.stalled.notify_one();
+        }
     }
 
     /// Starts what is due; returns when to look again.

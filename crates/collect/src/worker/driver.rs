@@ -96,13 +96,20 @@ pub(super) struct Driver {
     offset_seed: Option<u64>,
     remembered: Option<Arc<Remembered>>,
     saving: Saving,
-    /// Until when scrapes of the assignment on disk wait.
-    first_word: Option<Instant>,
+    /// Scrapes wait for a master that may have given the targets to others meanwhile.
+    first_word: Option<FirstWord>,
     /// Since when another process has this worker's name.
     name_taken: Option<Instant>,
     next_costs: Instant,
     next_self_metrics: Instant,
     leaving: bool,
+}
+
+/// How long a master's word is waited for: until a time, or until none of them can be reached.
+struct FirstWord {
+    until: Instant,
+    /// [`Session::failed_dials`] when the wait began.
+    failed_dials: usize,
 }
 
 /// When what is known is written.
@@ -120,6 +127,7 @@ enum Woken {
     Session(Event),
     Opened(Result<Stream, String>),
     Handed(HandedOver),
+    Stalled,
     Round,
     Saved(Duration, Result<(), SealedFileError>),
 }
@@ -250,9 +258,8 @@ impl Driver {
             (target, inheritance)
         });
         // A master that has given them to others meanwhile may say so first.
-        self.options.engine.set_paused(true);
         self.options.engine.adopt(targets.collect());
-        self.first_word = Some(Instant::now() + FIRST_WORD);
+        self.await_first_word();
         self.options.engine.set_over_target_limit(&self.over_target_limit);
         let age_seconds = heard.map_or(0, |heard| now.since(heard) / 1_000);
         let targets = self.options.engine.target_count();
@@ -267,8 +274,8 @@ impl Driver {
             let (engine, stop) = (self.options.engine.clone(), engine_stop.clone());
             async move { engine.run(stop).await }
         });
-        if let Some(until) = &mut self.first_word {
-            *until = Instant::now() + FIRST_WORD;
+        if self.first_word.is_some() {
+            self.await_first_word();
         }
         let mut ended = false;
         while !ended {
@@ -294,6 +301,7 @@ impl Driver {
                     None
                 }
                 Woken::Round => None,
+                Woken::Stalled => Some(self.stalled()),
                 Woken::Saved(took, result) => {
                     self.saved(took, result);
                     None
@@ -329,6 +337,7 @@ impl Driver {
         tokio::select! {
             biased;
             () = stop.cancelled(), if !self.leaving => Woken::Stopped,
+            () = self.options.engine.stalled() => Woken::Stalled,
             Some(handed) = self.handed_over.1.recv() => Woken::Handed(handed),
             permit = reserve(sender), if has_mail => {
                 match (permit, self.outbox.pop_front()) {
@@ -390,8 +399,8 @@ impl Driver {
                 Effect::Heard { sequence } => {
                     self.handovers.confirm(sequence);
                     self.compare_clocks();
-                    if let Some(until) = &mut self.first_word {
-                        *until = (*until).min(Instant::now() + FIRST_ORDERS);
+                    if let Some(wait) = &mut self.first_word {
+                        wait.until = wait.until.min(Instant::now() + FIRST_ORDERS);
                     }
                 }
                 Effect::Leave { grace } => {
@@ -403,8 +412,10 @@ impl Driver {
                 Effect::End => return true,
             }
         }
-        if self.first_word.is_some() && self.session.has_tried_all() {
-            self.first_word = Some(Instant::now());
+        if let Some(wait) = &mut self.first_word
+            && self.session.failed_dials() >= wait.failed_dials + self.options.masters.len()
+        {
+            wait.until = Instant::now();
         }
         false
     }
@@ -510,6 +521,7 @@ impl Driver {
             self.options.engine.set_offset_seed(welcome.offset_seed);
             self.offset_seed = Some(welcome.offset_seed);
         }
+        self.options.engine.set_stall_limit(Duration::from_millis(welcome.lease_millis));
         let told = (welcome.master.clone(), welcome.epoch);
         if self.told.as_ref() != Some(&told) {
             self.costs.forget();
@@ -720,13 +732,13 @@ impl Driver {
             }
             at = at.min(self.saving.next_series);
         }
-        self.first_word.map_or(at, |until| at.min(until))
+        self.first_word.as_ref().map_or(at, |wait| at.min(wait.until))
     }
 
     /// Everything that is due.
     fn round(&mut self) {
         let now = Instant::now();
-        if self.first_word.is_some_and(|until| now >= until) {
+        if self.first_word.as_ref().is_some_and(|wait| now >= wait.until) {
             self.resume();
         }
         let joined = self.view.lock().master.is_some();
@@ -765,6 +777,18 @@ impl Driver {
             self.metrics.skipped.with(&[kind]).inc();
         }
         may
+    }
+
+    fn await_first_word(&mut self) {
+        self.options.engine.set_paused(true);
+        let failed_dials = self.session.failed_dials();
+        self.first_word = Some(FirstWord { until: Instant::now() + FIRST_WORD, failed_dials });
+    }
+
+    /// The process stood still for longer than a master waits for a worker: others may scrape its targets now.
+    fn stalled(&mut self) -> Event {
+        self.await_first_word();
+        Event::Broke("this process stood still for longer than its lease".to_owned())
     }
 
     fn resume(&mut self) {

@@ -128,8 +128,8 @@ pub(crate) struct Session {
     hint: Option<String>,
     hints: u32,
     backoff: Backoff,
-    /// Masters tried since the last that was joined.
-    tried: usize,
+    /// Masters that were dialled in vain.
+    failed_dials: usize,
     /// Highest epoch obeyed.
     epoch: u64,
     /// When the worker ends at the latest.
@@ -172,7 +172,7 @@ impl Session {
             hint: None,
             hints: 0,
             backoff,
-            tried: 0,
+            failed_dials: 0,
             epoch,
             leaving: None,
             clock: ClockOffset::default(),
@@ -194,9 +194,9 @@ impl Session {
         self.clock.offset()
     }
 
-    /// Whether every master was tried in vain since the last one that was joined.
-    pub(crate) fn has_tried_all(&self) -> bool {
-        self.tried >= self.masters.len()
+    /// Masters that were dialled in vain so far.
+    pub(crate) fn failed_dials(&self) -> usize {
+        self.failed_dials
     }
 
     /// When [`Event::Due`] is to come at the latest.
@@ -280,6 +280,7 @@ impl Session {
     /// The stream is of no use any more.
     fn give_up(&mut self, now: Millis, warning: Warning) -> Vec<Effect> {
         let joined = matches!(self.state, State::Joined(_));
+        self.failed_dials += usize::from(!joined);
         // A master that was joined lately is the first to try again: it may only have been restarted.
         if joined && let Some(at) = self.masters.iter().position(|known| Some(&**known) == self.address()) {
             self.next = at;
@@ -288,7 +289,6 @@ impl Session {
             true => Duration::ZERO,
             false => {
                 self.hints = 0;
-                self.tried += 1;
                 self.backoff.next()
             }
         };
@@ -334,7 +334,7 @@ impl Session {
             return self.give_up(now, Warning::Rejected { address, reason });
         }
         self.epoch = welcome.epoch;
-        (self.hint, self.hints, self.tried) = (None, 0, 0);
+        (self.hint, self.hints) = (None, 0);
         self.backoff.reset();
         let lease = welcome.lease_millis.clamp(LEASE_BOUNDS.0, LEASE_BOUNDS.1);
         let mut member =
@@ -503,7 +503,7 @@ mod tests {
             dialled.push(address);
             now = at;
             session.step(now, Event::Broke("refused".into()));
-            assert_eq!(session.has_tried_all(), attempt > 0);
+            assert_eq!(session.failed_dials(), attempt + 1);
         }
         assert_eq!(dialled.concat(), "abababababab");
     }

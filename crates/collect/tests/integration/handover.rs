@@ -264,3 +264,22 @@ async fn a_target_waits_for_its_job_with_what_it_inherited() {
     heir.configure(&[job("job")]);
     assert_eq!(markers(&heir.tick(1).await), ["b"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_stood_still_asks_before_it_scrapes() {
+    let script = Script::bodies(&["a 1\n"]).await;
+    let world = World::new();
+    world.configure(&[job("job")]);
+    world.engine.set_stall_limit(Duration::from_secs(20));
+    world.add("job", &[target(1, script.url())]);
+    world.batches(1).await;
+    // Late, but within the limit.
+    world.advance(INTERVAL + Duration::from_secs(19)).await;
+    world.batches(1).await;
+    world.advance(INTERVAL + Duration::from_secs(21)).await;
+    world.engine.stalled().await;
+    assert_eq!(world.sink.len(), 0);
+    world.engine.set_paused(false);
+    world.batches(1).await;
+    assert_eq!(script.requests.lock().len(), 3);
+}

@@ -114,7 +114,7 @@ impl Stream {
             epoch,
             master: "m".into(),
             protocol: 1,
-            lease_millis: 2_000,
+            lease_millis: 10_000,
             offset_seed: 7,
             ..Welcome::default()
         };
@@ -711,4 +711,38 @@ async fn contents_of_the_masters_files_are_used() {
     until("the new one is used", || seen("t1")).await;
     assert!(script.requests.lock().iter().all(|headers| headers.contains_key("authorization")));
     process.kill().await;
+}
+
+#[tokio::test]
+async fn series_that_vanish_during_a_restart_get_their_markers() {
+    let directory = tempfile::tempdir().unwrap();
+    let count = Arc::new(AtomicU32::new(0));
+    let vanished = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (counted, gone) = (Arc::clone(&count), Arc::clone(&vanished));
+    let answer: MakeAnswer = Box::new(move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        text(if gone.load(Ordering::SeqCst) { "a 1\n" } else { "a 1\nb 1\n" })
+    });
+    let script = Script::new(vec![answer]).await;
+    {
+        let mut master = Master::new().await;
+        let mut process = Process::start(&[&master], Some(directory.path()));
+        let mut stream = master.join(1).await;
+        stream.configure(1, &["job"]).await;
+        stream.assign(1, &target(1, script.url()), None).await;
+        scraped_again(&count).await;
+        drop((stream, master));
+        until("it has noticed", || process.worker.status().master.is_none()).await;
+        scraped_again(&count).await;
+        process.stop().await;
+        assert_eq!(process.markers(), [""; 0]);
+    }
+    vanished.store(true, Ordering::SeqCst);
+    let mut nobody = Master::new().await;
+    nobody.url = "http://127.0.0.1:1".into();
+    let mut process = Process::start(&[&nobody], Some(directory.path()));
+    scraped_again(&count).await;
+    scraped_again(&count).await;
+    assert_eq!(process.markers(), ["b"]);
+    process.stop().await;
 }
