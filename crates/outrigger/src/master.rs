@@ -105,6 +105,7 @@ async fn build(
     tracing::info!(name, address = %centre_server.address(), advertised = address, "config centre listening");
     let candidate = Candidate { name: name.as_str().into(), address: address.as_str().into() };
     let election = Election::new(Arc::clone(&store), candidate, centre.leader_lease);
+    election.register(&registry);
     let flush_deadline = flush_deadline(Some(&data_dir), grace);
     let remote_write = Arc::new(RemoteWrite::new(
         &config.remote_write,
