@@ -3,6 +3,7 @@
 
 mod check_config;
 mod faults;
+mod fleet;
 mod harness;
 mod kill;
 mod page;
