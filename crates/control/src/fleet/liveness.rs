@@ -78,6 +78,7 @@ impl Fleet {
                 }
             }
             Order::Remove(key, Some(target)) if self.targets.get(key).is_none() => {
+                self.take_outside(key, id);
                 self.put_outside(key, id, OutsideBecause::Removed(target));
             }
             Order::Bury(target, legacy) if !said => match legacy {

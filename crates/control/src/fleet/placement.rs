@@ -121,19 +121,26 @@ impl Fleet {
     fn readmit(&mut self, key: TargetKey, outside: Outside) {
         let Outside { worker, why } = outside;
         let asked = matches!(why, OutsideBecause::Releasing(_));
+        let removing = matches!(why, OutsideBecause::Removing(_));
         let Some(tracked) = self.targets.get_mut(key) else { return };
         tracked.scraped = true;
         let place = tracked.slot_where(|slot| slot == Slot::Vacant);
         let cost = tracked.cost();
         match (place, asked) {
-            (Some(place), false) => self.set_slot(key, place, Slot::Held(worker)),
+            (Some(place), false) => {
+                let target = Arc::clone(&tracked.target);
+                self.set_slot(key, place, Slot::Held(worker));
+                if removing {
+                    self.order(worker, Order::Assign(key, target, Legacy::None));
+                }
+            }
             (Some(place), true) => {
                 let others = self.targets.get(key).map(|tracked| tracked.others(place)).unwrap_or_default();
                 let to = self.balance.choose(&Vacancy { key, cost, others }).unwrap_or(NOBODY);
                 self.set_slot(key, place, Slot::Moving { from: worker, to, asked: true });
             }
-            (None, false) => self.order(worker, Order::Release(key)),
-            (None, true) => {}
+            (None, false) if !removing => self.order(worker, Order::Release(key)),
+            (None, _) => {}
         }
     }
 
@@ -155,6 +162,7 @@ impl Fleet {
                 Slot::Held(worker) | Slot::Moving { from: worker, asked: false, .. } => {
                     if self.workers.is_connected(worker) {
                         self.order(worker, Order::Remove(key, Some(Arc::clone(target))));
+                        self.put_outside(key, worker, OutsideBecause::Removing(Arc::clone(target)));
                     } else {
                         self.put_outside(key, worker, OutsideBecause::Removed(Arc::clone(target)));
                     }

@@ -331,13 +331,28 @@ impl Fleet {
             confirmed.extend(worker.unconfirmed.pop_front().map(|(_, orders)| orders).unwrap_or_default());
         }
         for order in confirmed {
-            if let Order::Assign(key, ..) = order
-                && let Some(tracked) = self.targets.get_mut(key)
-                && let Some(found_at) = tracked.found_at.take()
-            {
-                self.effects.push(FleetEffect::AssignmentDelay(now.saturating_sub(found_at)));
+            match order {
+                Order::Assign(key, ..) => {
+                    let tracked = self.targets.get_mut(key);
+                    if let Some(found_at) = tracked.and_then(|tracked| tracked.found_at.take()) {
+                        let delay = now.saturating_sub(found_at);
+                        self.effects.push(FleetEffect::AssignmentDelay(delay));
+                    }
+                }
+                Order::Remove(key, _) => {
+                    if self.is_removing(key, id) {
+                        self.take_outside(key, id);
+                    }
+                }
+                _ => {}
             }
         }
+    }
+
+    fn is_removing(&self, key: TargetKey, id: WorkerId) -> bool {
+        self.outside.get(&key).is_some_and(|entries| {
+            entries.iter().any(|entry| entry.worker == id && matches!(entry.why, OutsideBecause::Removing(_)))
+        })
     }
 
     fn costs(&mut self, id: WorkerId, costs: Costs) {

@@ -106,6 +106,8 @@ pub(super) enum OutsideBecause {
     Undiscovered,
     /// It was removed while the worker was away.
     Removed(Arc<ScrapeTarget>),
+    /// The worker was told that it is gone and has not said that it knows.
+    Removing(Arc<ScrapeTarget>),
     /// It was removed while the worker was asked to hand it over.
     Releasing(Arc<ScrapeTarget>),
 }
@@ -114,7 +116,9 @@ impl OutsideBecause {
     pub(super) fn target(self) -> Option<Arc<ScrapeTarget>> {
         match self {
             OutsideBecause::Undiscovered => None,
-            OutsideBecause::Removed(target) | OutsideBecause::Releasing(target) => Some(target),
+            OutsideBecause::Removed(target)
+            | OutsideBecause::Removing(target)
+            | OutsideBecause::Releasing(target) => Some(target),
         }
     }
 }
