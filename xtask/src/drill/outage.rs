@@ -1,10 +1,11 @@
 //! The fault matrix: every part down alone and in pairs, under load.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::ops::Range;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use outrigger_sim::drill::TargetKey;
 use outrigger_sim::drill::judge::{self, Evidence, Excuse, Verdict};
 use tokio::time::{Instant, sleep};
@@ -83,6 +84,9 @@ pub async fn outage(plan: &Plan, say: impl Fn(&str)) -> Result<Report> {
         course.turn += 1;
     }
     until_delivered(&stage, &excuses, &windows).await;
+    if stage.scale.keep {
+        describe_suspects(&stage, &excuses, &windows)?;
+    }
     Ok(report(&stage, plan, &excuses, &windows, &gone))
 }
 
@@ -181,6 +185,26 @@ fn report(
         }
     });
     report
+}
+
+/// Leaves what happened to the suspects beside the logs.
+fn describe_suspects(stage: &Stage, excuses: &[Excuse], windows: &[(String, Range<Duration>)]) -> Result<()> {
+    let now = jiff::Timestamp::now();
+    let text = with_evidence(stage, excuses, |evidence| {
+        let mut text = String::new();
+        for (name, window) in windows {
+            let ago = stage.targets.now().saturating_sub(window.start);
+            let began = now - jiff::SignedDuration::try_from(ago).unwrap_or_default();
+            let _ = writeln!(text, "{name}, from {began}");
+            for (target, verdict) in judge::suspects(evidence, window).iter().take(100) {
+                let _ =
+                    writeln!(text, "  {}\n    {}", judge::describe(evidence, *target, window), line(verdict));
+            }
+        }
+        text
+    });
+    let path = stage.scale.folder.join("suspects.txt");
+    fs::write(&path, text).with_context(|| format!("write {}", path.display()))
 }
 
 /// One line for whoever waits.

@@ -5,6 +5,7 @@
 //! late one makes neither a gap nor a double as long as it comes before the next.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
 use std::ops::{AddAssign, Range};
 use std::time::Duration;
 
@@ -108,6 +109,37 @@ pub fn judge(evidence: &Evidence<'_>, window: &Range<Duration>) -> Verdict {
 pub fn suspects(evidence: &Evidence<'_>, window: &Range<Duration>) -> Vec<(TargetKey, Verdict)> {
     let judged = evidence.targets.iter().map(|target| (*target, Case::new(evidence, *target).judge(window)));
     judged.filter(|(_, verdict)| !verdict.is_clean()).collect()
+}
+
+/// What happened to a target within `window`, for whoever looks for the reason: times since the window's start.
+pub fn describe(evidence: &Evidence<'_>, target: TargetKey, window: &Range<Duration>) -> String {
+    let case = Case::new(evidence, target);
+    let phase = phase(case.served, evidence.interval).as_secs_f64();
+    let start = window.start.as_secs_f64();
+    let mut text = format!(
+        "{target}, ticks at {:.3} of every interval:",
+        (phase - start).rem_euclid(evidence.interval.as_secs_f64())
+    );
+    let empty = Account::default();
+    let account = case.account.unwrap_or(&empty);
+    let mut stamps = Vec::new();
+    for (number, served) in case.within(window) {
+        let arrived = account.scrapes.get(number).copied().unwrap_or_default();
+        let at = served.at.as_secs_f64() - start;
+        let _ = write!(text, " {number}@{at:.3}/c{}", served.connection);
+        if arrived.kinds != ALL_KINDS {
+            let _ = write!(text, "(arrived {:06b})", arrived.kinds);
+        }
+        stamps.push(arrived.at_millis);
+    }
+    let (first, last) = (stamps.iter().min().copied(), stamps.iter().max().copied());
+    let mut markers: Vec<_> = account.markers.iter().filter(|(_, at)| Some(*at) >= first).collect();
+    markers.sort_by_key(|(_, at)| *at);
+    for (series, at) in markers.into_iter().filter(|(_, at)| Some(*at) <= last) {
+        let place = stamps.iter().position(|stamp| stamp == at);
+        let _ = write!(text, " marker of {series:?} at {at} (scrape {place:?} of these)");
+    }
+    text
 }
 
 /// One target.
