@@ -307,7 +307,11 @@ impl ConnectionContext {
         match TlsCause::from_io(error) {
             TlsCause::Io(error) => tracing::debug!(%peer, %error, "TLS handshake failed"),
             cause => {
-                if let Some(suppressed) = self.handshakes.permit(&peer.ip().to_string()) {
+                let key = format!("{} {}", peer.ip(), cause.kind());
+                let Some(suppressed) = self.handshakes.permit(&key) else { return };
+                if cause.is_about_certificate() {
+                    tracing::warn!(%peer, reason = %cause, suppressed, "the certificate of a client is refused");
+                } else {
                     tracing::warn!(%peer, error = %cause, suppressed, "TLS handshake with a client failed");
                 }
             }

@@ -49,7 +49,7 @@ pub struct EtcdOptions {
     pub http: HttpClientConfig,
     /// User, where etcd has authentication enabled.
     pub login: Option<EtcdLogin>,
-    /// What all keys begin with, so that several installations can share one etcd.
+    /// What all keys begin with, up to a slash, so that several installations can share one etcd.
     pub prefix: String,
     /// A call that no member has answered within this fails.
     pub timeout: Duration,
@@ -89,6 +89,7 @@ impl EtcdStore {
         };
         let channels = endpoints.iter().map(channel).collect::<Result<_, _>>()?;
         let endpoints = Endpoints::new(channels, login);
+        let prefix = if prefix.is_empty() || prefix.ends_with('/') { prefix } else { format!("{prefix}/") };
         let writer = RandomState::new().hash_one(prefix.as_str());
         let last_commit = tokio::sync::Mutex::new(LastCommit { writer, count: 0, revision: 0 });
         Ok(Self { shared: Arc::new(Shared { endpoints, last_commit, prefix, timeout, clock }) })

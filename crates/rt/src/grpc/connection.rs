@@ -88,8 +88,12 @@ impl tower::Service<Request<Body>> for Sending {
 pub(super) struct Ending(Arc<Mutex<Option<io::Error>>>);
 
 impl Ending {
+    /// A TLS error tells more than the broken pipe that may have been seen before it.
     fn record(&self, error: &io::Error) {
-        self.0.lock().get_or_insert_with(|| copy(error));
+        let mut held = self.0.lock();
+        if held.as_ref().is_none_or(|held| tls_error(held).is_none() && tls_error(error).is_some()) {
+            *held = Some(copy(error));
+        }
     }
 
     /// Why the connection broke; `status` is what the stream saw of it.
@@ -111,10 +115,13 @@ impl Ending {
     }
 }
 
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
 /// The same error once more: as far as that goes, kind, system error number and TLS error.
 fn copy(error: &io::Error) -> io::Error {
-    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match (tls, error.raw_os_error()) {
+    match (tls_error(error), error.raw_os_error()) {
         (Some(tls), _) => io::Error::new(error.kind(), tls.clone()),
         (None, Some(number)) => io::Error::from_raw_os_error(number),
         (None, None) => io::Error::new(error.kind(), error.to_string()),
@@ -136,6 +143,25 @@ impl<S> Recorded<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> Recorded<S> {
+    /// A write that fails may be the first to notice that the other side is gone, while its last word, why it does not
+    /// accept our certificate, waits to be read.
+    fn record_write<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        result: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if let Poll::Ready(Err(error)) = &result {
+            self.ending.record(error);
+            let mut scratch = [0; 1024];
+            let mut buffer = ReadBuf::new(&mut scratch);
+            let last_word = Pin::new(&mut self.stream).poll_read(context, &mut buffer);
+            let _ = self.record(last_word);
+        }
+        result
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Recorded<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -147,19 +173,19 @@ impl<S: AsyncRead + Unpin> AsyncRead for Recorded<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Recorded<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Recorded<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.record(result)
+        self.record_write(context, result)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.stream).poll_flush(context);
-        self.record(result)
+        self.record_write(context, result)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -172,7 +198,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Recorded<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.record(result)
+        self.record_write(context, result)
     }
 
     fn is_write_vectored(&self) -> bool {

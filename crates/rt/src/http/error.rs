@@ -439,6 +439,29 @@ fn presented(names: &[String]) -> String {
 }
 
 impl TlsCause {
+    /// The same for each occurrence, whenever it is.
+    pub(crate) fn kind(&self) -> String {
+        match self {
+            TlsCause::Expired { .. } => "expired".to_owned(),
+            TlsCause::NotYetValid { .. } => "not yet valid".to_owned(),
+            other => other.to_string(),
+        }
+    }
+
+    /// Whether the other side's certificate does not pass, or is missing.
+    pub(crate) fn is_about_certificate(&self) -> bool {
+        match self {
+            TlsCause::UnknownAuthority
+            | TlsCause::Name { .. }
+            | TlsCause::Expired { .. }
+            | TlsCause::NotYetValid { .. } => true,
+            TlsCause::Other(error) => {
+                matches!(error, rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)
+            }
+            TlsCause::Refused(_) | TlsCause::Io(_) | TlsCause::ServerName(_) => false,
+        }
+    }
+
     pub(crate) fn from_io(error: io::Error) -> Self {
         let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).cloned();
         match tls {
@@ -447,7 +470,7 @@ impl TlsCause {
         }
     }
 
-    fn from_tls(error: rustls::Error) -> Self {
+    pub(crate) fn from_tls(error: rustls::Error) -> Self {
         use rustls::CertificateError;
         match error.clone() {
             rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => TlsCause::UnknownAuthority,

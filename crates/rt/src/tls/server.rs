@@ -6,9 +6,12 @@ use outrigger_model::http::PemSource;
 use outrigger_model::secret::SecretSource;
 use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
+use rustls_pki_types::{CertificateDer, UnixTime};
 
+use super::validity::check_validity;
 use super::{Setting, TlsSetupError, authorities, certificates, files, private_key, provider};
 use crate::file::Reloading;
+use crate::http::TlsCause;
 
 /// TLS of one server; follows changes of its files.
 #[derive(Debug)]
@@ -52,6 +55,7 @@ impl AcceptorSource {
             }
         };
         let chain = certificates("cert", &self.cert)?;
+        self.warn_of_validity(&chain);
         let key = private_key("key", &self.key)?;
         let mut config = builder.with_single_cert(chain, key).map_err(|error| {
             let setting = format!(
@@ -63,5 +67,15 @@ impl AcceptorSource {
         })?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
+    }
+
+    /// Clients refuse a certificate that is not valid; whoever runs the server is to know why.
+    fn warn_of_validity(&self, chain: &[CertificateDer<'_>]) {
+        let validity = chain.first().map(|certificate| check_validity(certificate, UnixTime::now()));
+        if let Some(Err(error)) = validity {
+            let setting = Setting::of_pem("cert", &self.cert).to_string();
+            let reason = TlsCause::from_tls(error);
+            tracing::warn!(setting, %reason, "clients will refuse this server's certificate");
+        }
     }
 }
