@@ -12,7 +12,7 @@ pub(super) enum ParseValueError {
 /// canonical one.
 #[inline]
 pub(super) fn parse_value(text: &[u8]) -> Result<f64, ParseValueError> {
-    match small_integer(text) {
+    match small_integer(text).or_else(|| short_decimal(text)) {
         Some(value) => Ok(value),
         None => parse_decimal(text),
     }
@@ -33,6 +33,70 @@ fn small_integer(text: &[u8]) -> Option<f64> {
         sum = sum * 10 + u64::from(digit);
     }
     Some(sum as f64)
+}
+
+/// The powers of ten that a float holds exactly.
+const POWERS: [f64; 23] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
+    1e19, 1e20, 1e21, 1e22,
+];
+
+/// Up to 2^53, times or by a power of ten that is exact, too, is rounded once and so right (W. D. Clinger, "How to read
+/// floating point numbers accurately", 1990). `None` for all other texts, be they numbers or not.
+#[inline]
+fn short_decimal(text: &[u8]) -> Option<f64> {
+    let (negative, unsigned) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        rest => (false, rest),
+    };
+    let (mut mantissa, mut fraction) = (0u64, 0i32);
+    let mut at = 0;
+    let mut point = None;
+    while let Some(&byte) = unsigned.get(at) {
+        // One more digit could overflow.
+        if at == 19 {
+            return None;
+        }
+        match byte.wrapping_sub(b'0') {
+            digit @ 0..=9 => mantissa = mantissa * 10 + u64::from(digit),
+            _ if byte == b'.' && point.is_none() => point = Some(at),
+            _ => break,
+        }
+        at += 1;
+    }
+    if let Some(point) = point {
+        fraction = (at - point - 1) as i32;
+    }
+    let digits = at - usize::from(point.is_some());
+    if digits == 0 || mantissa > 1 << 53 {
+        return None;
+    }
+    let exponent = match &unsigned[at..] {
+        [] => 0,
+        [b'e' | b'E', rest @ ..] => short_exponent(rest)?,
+        _ => return None,
+    };
+    let exponent = exponent - fraction;
+    let power = *POWERS.get(exponent.unsigned_abs() as usize)?;
+    let value = if exponent < 0 { mantissa as f64 / power } else { mantissa as f64 * power };
+    Some(if negative { -value } else { value })
+}
+
+/// One or two digits with or without a sign.
+#[inline]
+fn short_exponent(text: &[u8]) -> Option<i32> {
+    let (negative, digits) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        rest => (false, rest),
+    };
+    let digit = |byte: u8| byte.is_ascii_digit().then(|| i32::from(byte - b'0'));
+    let size = match digits {
+        [one] => digit(*one)?,
+        [ten, one] => digit(*ten)? * 10 + digit(*one)?,
+        _ => return None,
+    };
+    Some(if negative { -size } else { size })
 }
 
 fn parse_decimal(text: &[u8]) -> Result<f64, ParseValueError> {
@@ -209,7 +273,65 @@ fn shortest(value: f64) -> (String, i32) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_short_number_is_read_as_any_other(
+            text in prop_oneof![
+                "[+-]?[0-9]{0,20}(\\.[0-9]{0,20})?([eE][+-]?[0-9]{0,3})?",
+                "-?[0-9]{1,9}\\.[0-9]{1,8}(e[+-]?[0-2][0-9])?",
+                any::<f64>().prop_map(|value| value.to_string()),
+                any::<f32>().prop_map(|value| format!("{value:e}")),
+                "[-+.0-9eE]{0,6}",
+            ]
+        ) {
+            if let Some(short) = short_decimal(text.as_bytes()) {
+                prop_assert_eq!(Ok(short.to_bits()), text.parse().map(f64::to_bits));
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_of_many_targets_are_short_ones() {
+        for text in [
+            "0.25",
+            "-1.5",
+            "1.234567e+06",
+            "98765.432101",
+            "2.505609216e+09",
+            "1e-05",
+            "-0",
+            "5.",
+            ".5",
+            "007.0",
+        ] {
+            assert_eq!(
+                short_decimal(text.as_bytes()).map(f64::to_bits),
+                Some(text.parse().map(f64::to_bits).unwrap())
+            );
+        }
+        for text in [
+            "",
+            ".",
+            "-",
+            "e5",
+            "1e",
+            "1e+",
+            "1.2.3",
+            "+1",
+            "0x1p3",
+            "NaN",
+            "Inf",
+            "1e400",
+            "12345678901234567890",
+            "1_0",
+        ] {
+            assert_eq!(short_decimal(text.as_bytes()), None, "{text}");
+        }
+    }
 
     #[test]
     fn floats_are_written_as_go_writes_them() {
