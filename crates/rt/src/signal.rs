@@ -22,7 +22,11 @@ impl Signal {
     }
 }
 
-/// A stream of [`Signal`]s; from its creation on the signals no longer end the process by themselves.
+/// `SIGXFSZ`, the same number on Linux and macOS: sent for a write beyond the limit of file sizes (`ulimit -f`).
+const FILE_SIZE_LIMIT: i32 = 25;
+
+/// A stream of [`Signal`]s; from its creation on the signals no longer end the process by themselves. Neither does a
+/// write beyond the limit of file sizes, which fails like one to a full disk.
 #[derive(Debug)]
 pub struct Signals {
     terminate: UnixSignal,
@@ -36,6 +40,8 @@ impl Signals {
     /// # Errors
     /// The operating system refused a handler.
     pub fn new() -> io::Result<Self> {
+        // Once there is a handler the default action, to kill the process, stays away for good.
+        drop(signal(SignalKind::from_raw(FILE_SIZE_LIMIT))?);
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
