@@ -169,6 +169,7 @@ impl Discovery {
         let mut state = self.state.lock();
         state.stores.clear();
         state.clusters.clear();
+        self.options.sink.suspended();
     }
 
     /// Builds what can fail, so that a bad configuration changes nothing.

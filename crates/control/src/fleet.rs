@@ -8,6 +8,7 @@
 
 mod driver;
 mod liveness;
+mod memory;
 mod metrics;
 mod outgoing;
 mod placement;
@@ -21,7 +22,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use outrigger_model::target::{ScrapeTarget, TargetDelta};
+use outrigger_model::target::{ScrapeTarget, TargetDelta, TargetId};
 use outrigger_wire::centre::{
     Configuration, File, Hello, Inheritance, JobConfiguration, Rejected, from_worker,
 };
@@ -29,6 +30,7 @@ use outrigger_wire::centre::{
 use crate::assignment::{Balance, TargetKey};
 
 pub use driver::{FleetDriverOptions, FleetHandle};
+pub use memory::RecalledView;
 pub use outgoing::Outgoing;
 pub use views::{TargetCounts, WorkerState, WorkerView};
 
@@ -109,6 +111,8 @@ pub enum FleetEvent {
     Targets(TargetDelta),
     /// Discovery has found all targets of a job: what is only known from the disk is gone.
     JobSynced(Arc<str>),
+    /// Discovery has ended for now: what it does not know any more may be a target all the same.
+    DiscoverySuspended,
     /// Targets that were known when this master last ran.
     Recalled(Vec<Arc<ScrapeTarget>>),
     /// A worker said its first word.
@@ -181,6 +185,13 @@ pub enum FleetEffect {
         job: Arc<str>,
         /// Its targets and their sets.
         sets: Vec<(u64, Vec<u8>)>,
+    },
+    /// The series set of a target is not needed any more.
+    DropSeries {
+        /// `job_name`.
+        job: Arc<str>,
+        /// Its identity.
+        id: TargetId,
     },
     /// A worker has obeyed a later leader than this one: if the store agrees that this master leads, it needs a higher
     /// epoch than this.
@@ -299,6 +310,7 @@ impl Fleet {
             FleetEvent::Configured(bundle) => self.configured(now, *bundle),
             FleetEvent::Targets(delta) => self.changed(now, delta),
             FleetEvent::JobSynced(job) => self.job_synced(now, &job),
+            FleetEvent::DiscoverySuspended => self.targets.set_unsynced(),
             FleetEvent::Recalled(targets) => self.recalled(now, targets),
             FleetEvent::Connected { session, hello } => self.connected(now, session, hello),
             FleetEvent::Heard { session, message } => self.heard(now, session, message),

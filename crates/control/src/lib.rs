@@ -16,6 +16,7 @@ mod group_store;
 mod http_sd;
 mod job;
 mod kubernetes;
+mod last_known_good;
 mod live_job;
 pub mod operator;
 mod pass;

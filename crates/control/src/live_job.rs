@@ -1,6 +1,6 @@
 //! A job that receives groups from its providers and tells the scrape engine.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use outrigger_config::prometheus::{DiscoveryConfig, KubernetesSd, ScrapeConfig};
@@ -23,6 +23,13 @@ use crate::reporter::{ErrorReason, Reporter};
 pub trait TargetSink: Send + Sync + 'static {
     /// Takes a change of one job's targets over.
     fn apply(&self, delta: TargetDelta);
+
+    /// All targets of a job are known: every discovery of it has had a whole result. What was said to be a target by
+    /// anybody else is none.
+    fn synced(&self, _job: &Arc<str>) {}
+
+    /// Discovery has ended; what becomes of the targets is not known until it runs again.
+    fn suspended(&self) {}
 }
 
 /// A configured job.
@@ -33,6 +40,8 @@ pub(crate) struct LiveJob {
     state: Mutex<Option<JobTargets>>,
     /// Milliseconds since the epoch of the last change of its targets; 0 before the first.
     last_update: AtomicI64,
+    /// The sink knows that all targets are known.
+    told_synced: AtomicBool,
     sink: Arc<dyn TargetSink>,
     reporter: Arc<Reporter>,
 }
@@ -82,6 +91,7 @@ impl LiveJob {
             providers,
             state: Mutex::new(Some(targets)),
             last_update: AtomicI64::new(last_update),
+            told_synced: AtomicBool::new(false),
             sink,
             reporter,
         }
@@ -130,6 +140,10 @@ impl LiveJob {
                 self.last_update.store(self.reporter.now().millis(), Ordering::Relaxed);
             }
             deltas.into_iter().for_each(|delta| self.sink.apply(delta));
+            let all_ready = (0..self.providers.len()).all(|provider| edit.targets.is_ready(provider));
+            if all_ready && !self.told_synced.swap(true, Ordering::Relaxed) {
+                self.sink.synced(&self.config.job_name);
+            }
         });
     }
 

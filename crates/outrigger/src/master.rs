@@ -9,14 +9,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use futures_util::FutureExt as _;
 use outrigger_collect::remote_write::{RemoteWrite, RemoteWriteOptions};
-use outrigger_config::prometheus::{CentreConfig, Config, EtcdConfig, SelfMetricsConfig, Standby};
-use outrigger_control::election::{Election, Standing};
+use outrigger_config::prometheus::{CentreConfig, EtcdConfig};
+use outrigger_control::election::Election;
 use outrigger_control::fleet::{FleetDriverOptions, FleetOptions};
 use outrigger_control::scaling::ScalingLimits;
 use outrigger_control::store::{Candidate, EmbeddedStore, EtcdLogin, EtcdOptions, EtcdStore, StateStore};
 use outrigger_control::{Discovery, DiscoveryOptions, FleetHandle};
 use outrigger_model::clock::{SharedClock, SystemClock};
-use outrigger_model::fault;
 use outrigger_model::http::HttpClientConfig;
 use outrigger_rt::grpc::{TokenName, Tokens, duplex_service};
 use outrigger_rt::metrics::Registry;
@@ -24,25 +23,24 @@ use outrigger_rt::resolver::{Resolver, ResolverOptions};
 use outrigger_rt::server::{Server, ServerConfig, ServerLimits, ServerTls};
 use outrigger_rt::signal::Signals;
 use outrigger_rt::supervisor::{Phase, Supervisor};
+use outrigger_storage::sealed::Key;
+use outrigger_storage::sealed::Key;
 use outrigger_wire::centre::WORK_PATH;
-use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::mpsc;
 
 use crate::api::{self, AppState, Parts, Role};
 use crate::args::RunArgs;
 use crate::fleet_view::MasterView;
-use crate::master_config::{Effective, MasterFile, refresh_files};
-use crate::reload::{Configurable, ReloadRequest, Reloader};
+use crate::master_config::MasterFile;
+use crate::master_parts::{MasterParts, MasterSurroundings};
+use crate::reload::{ReloadRequest, Reloader};
 use crate::run::{
-    API_SERVER_USER_AGENT, LOG_PERIOD, USER_AGENT, data_dir, describe, flush_deadline, offset_seed,
-    queue_bounds, register_build_info, server_config,
+    API_SERVER_USER_AGENT, LOG_PERIOD, USER_AGENT, data_dir, flush_deadline, offset_seed, queue_bounds,
+    register_build_info, server_config,
 };
 use crate::running::Running;
-use crate::self_metrics::{self, SelfMetrics, Surroundings};
+use crate::self_metrics::{SelfMetrics, Surroundings, self_settings};
 
-/// Files that workers need are read again so often.
-const REFRESH_FILES: Duration = Duration::from_secs(10);
 /// A call to etcd takes at most this long.
 const STORE_TIMEOUT: Duration = Duration::from_secs(3);
 /// The first worker of a new fleet waits so long for others before it gets targets.
@@ -106,6 +104,8 @@ async fn build(
     let candidate = Candidate { name: name.as_str().into(), address: address.as_str().into() };
     let election = Election::new(Arc::clone(&store), candidate, centre.leader_lease);
     election.register(&registry);
+    let key = config.outrigger.state_encryption_key_file.as_deref().map(Key::read).transpose();
+    let key = key.context("outrigger.state_encryption_key_file")?.map(Arc::new);
     let flush_deadline = flush_deadline(Some(&data_dir), grace);
     let remote_write = Arc::new(RemoteWrite::new(
         &config.remote_write,
@@ -134,6 +134,8 @@ async fn build(
             flush_deadline,
         },
     )?;
+    let key = config.outrigger.state_encryption_key_file.as_deref().map(Key::read).transpose();
+    let key = key.context("outrigger.state_encryption_key_file")?.map(Arc::new);
     let fleet = FleetHandle::new(FleetDriverOptions {
         fleet: FleetOptions {
             master: name.clone(),
@@ -146,7 +148,8 @@ async fn build(
         registry: registry.clone(),
         resolver: resolver.clone(),
         store,
-        data_dir: Some(data_dir),
+        data_dir: Some(data_dir.clone()),
+        key,
         probe: HttpClientConfig::default(),
         token_workers: token_workers(&centre),
         offset_seed: offset_seed(&config.global.external_labels),
@@ -155,33 +158,38 @@ async fn build(
     let discovery = Arc::new(Discovery::new(DiscoveryOptions {
         clock: clock.clone(),
         registry: registry.clone(),
-        resolver,
+        resolver: resolver.clone(),
         sink: fleet.sink(),
         user_agent: API_SERVER_USER_AGENT.to_owned(),
     }));
     let server = Server::bind(server).await.context("could not start the web server")?;
     tracing::info!(address = %server.address(), "listening");
     let (reload_sender, reloads) = mpsc::channel(4);
-    let view = MasterView { name, fleet: fleet.clone(), standing: election.standing() };
-    let parts = Parts { discovery: Some(discovery.clone()), master: Some(view), ..Parts::default() };
+    let parts = MasterParts::new(MasterSurroundings {
+        started_with: centre.clone(),
+        name: name.clone(),
+        data_dir,
+        key,
+        clock: clock.clone(),
+        registry: registry.clone(),
+        resolver,
+        remote_write: remote_write.clone(),
+        self_metrics: self_metrics.clone(),
+        fleet: fleet.clone(),
+        discovery: discovery.clone(),
+        standing: election.standing(),
+    });
+    let view = MasterView { name, fleet: fleet.clone(), standing: election.standing(), parts: parts.clone() };
+    let shown = Parts { discovery: Some(discovery.clone()), master: Some(view), ..Parts::default() };
     let state = Arc::new(AppState::new(
         clock,
         registry,
         supervisor.clone(),
         Role::Master,
-        parts,
+        shown,
         config_path.clone(),
         reload_sender,
     ));
-    let parts = MasterParts {
-        started_with: centre.clone(),
-        remote_write: remote_write.clone(),
-        self_metrics: self_metrics.clone(),
-        fleet: fleet.clone(),
-        discovery,
-        standing: election.standing(),
-        current: Arc::default(),
-    };
     let reloader = Reloader::new(config_path, file, parts.clone(), state.clone());
     let tokens = tokens(&centre);
     Ok(Master {
@@ -237,125 +245,6 @@ impl Master {
         supervisor.spawn("web server", Phase::Last, |stop| server.serve(router, stop));
         Ok(Running { supervisor, grace, reloads, reloader, address })
     }
-}
-
-/// What a master's configuration is put in force in.
-#[derive(Clone)]
-pub(crate) struct MasterParts {
-    started_with: CentreConfig,
-    remote_write: Arc<RemoteWrite>,
-    self_metrics: SelfMetrics,
-    fleet: FleetHandle,
-    discovery: Arc<Discovery>,
-    standing: watch::Receiver<Standing>,
-    current: Arc<Mutex<Current>>,
-}
-
-/// What is in force.
-#[derive(Default)]
-struct Current {
-    file: Option<MasterFile>,
-    effective: Option<Effective>,
-    discovering: bool,
-}
-
-impl Configurable for MasterParts {
-    type Loaded = MasterFile;
-
-    fn load(&self, path: &Path) -> anyhow::Result<MasterFile> {
-        MasterFile::read(path)
-    }
-
-    fn apply(&self, file: &MasterFile) -> Result<(), String> {
-        let effective = file.with_jobs(&[]).map_err(|error| format!("{error:#}"))?;
-        let centre = file.config.outrigger.centre.clone().unwrap_or_default();
-        if centre != self.started_with {
-            return Err(
-                "outrigger.centre has changed: restart the master, workers scrape on meanwhile".to_owned()
-            );
-        }
-        self.self_metrics.apply(&self_settings(&file.config))?;
-        let external_labels = &file.config.global.external_labels;
-        self.remote_write
-            .apply_config(
-                &effective.config.remote_write,
-                external_labels,
-                queue_bounds(file.config.outrigger.limits),
-            )
-            .map_err(|error| fault::chain(&error))?;
-        let mut current = self.current.lock();
-        if self.should_discover(&file.config) {
-            self.discover(&effective, &mut current)?;
-        } else {
-            self.fleet.set_configuration(effective.bundle.clone());
-        }
-        *current = Current {
-            file: Some(file.clone()),
-            effective: Some(effective),
-            discovering: current.discovering,
-        };
-        Ok(())
-    }
-}
-
-impl MasterParts {
-    /// Only a leader asks the API server, unless standbys are to be warm.
-    fn should_discover(&self, config: &Config) -> bool {
-        let standby = config.outrigger.centre.as_ref().map(|centre| centre.standby).unwrap_or_default();
-        standby == Standby::Warm || self.standing.borrow().leading_epoch().is_some()
-    }
-
-    fn discover(&self, effective: &Effective, current: &mut Current) -> Result<(), String> {
-        // Workers know a job before its targets come.
-        self.fleet.set_configuration(effective.bundle.clone());
-        self.discovery.apply(&effective.config).map_err(|errors| describe(&errors))?;
-        current.discovering = true;
-        Ok(())
-    }
-
-    /// Follows the election and the files that workers need.
-    async fn follow(self, stop: CancellationToken) {
-        let mut standing = self.standing.clone();
-        let mut refresh = tokio::time::interval(REFRESH_FILES);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => break,
-                changed = standing.changed() => match changed {
-                    Ok(()) => self.adapt(),
-                    Err(_) => break,
-                },
-                _ = refresh.tick() => self.refresh(),
-            }
-        }
-        self.discovery.stop();
-    }
-
-    /// Begins or ends discovery with the leadership.
-    fn adapt(&self) {
-        let mut current = self.current.lock();
-        let Some(effective) = current.effective.clone() else { return };
-        let wanted = current.file.as_ref().is_some_and(|file| self.should_discover(&file.config));
-        if wanted && !current.discovering {
-            if let Err(error) = self.discover(&effective, &mut current) {
-                tracing::error!("discovery does not run: {error}");
-            }
-        } else if !wanted && current.discovering {
-            self.discovery.stop();
-            current.discovering = false;
-        }
-    }
-
-    fn refresh(&self) {
-        let mut current = self.current.lock();
-        let Some(effective) = &mut current.effective else { return };
-        if refresh_files(&mut effective.bundle) {
-            self.fleet.set_configuration(effective.bundle.clone());
-        }
-    }
-}
-
-fn self_settings(config: &Config) -> SelfMetricsConfig {
-    config.outrigger.self_metrics.clone().unwrap_or_else(self_metrics::default_settings)
 }
 
 fn store(

@@ -17,6 +17,7 @@ use outrigger_rt::http::{BuildClientError, ClientOptions, HttpClient, HttpReques
 use outrigger_rt::log_limit::LogLimit;
 use outrigger_rt::metrics::Registry;
 use outrigger_rt::resolver::Resolver;
+use outrigger_storage::sealed::Key;
 use outrigger_wire::centre::{
     FromMaster, FromWorker, Hello, RejectReason, Rejected, from_master, from_worker,
 };
@@ -30,8 +31,8 @@ use crate::live_job::TargetSink;
 use crate::scaling::{Scaling, ScalingLimits, WorkerLoad};
 use crate::store::{Change, Fence, StateStore, StoreError, Tenure};
 
+use super::memory::{Memory, RecalledView};
 use super::metrics::FleetMetrics;
-use super::outgoing::Outgoing;
 use super::record;
 use super::{
     Alive, ConfigurationBundle, Fleet, FleetEffect, FleetEvent, FleetOptions, Millis, SessionId,
@@ -73,6 +74,8 @@ pub struct FleetDriverOptions {
     pub store: Arc<dyn StateStore>,
     /// Where series sets of targets and the last known targets are kept; nowhere if `None`.
     pub data_dir: Option<PathBuf>,
+    /// Encrypts the last known targets and configuration.
+    pub key: Option<Arc<Key>>,
     /// How workers are asked whether they live.
     pub probe: HttpClientConfig,
     /// The only worker that may use a token, by the token's name.
@@ -109,6 +112,7 @@ pub(super) struct Shared {
     scaling: Mutex<Scaling>,
     wanted: AtomicU64,
     log: LogLimit,
+    pub(super) memory: Option<Memory>,
 }
 
 /// What the fleet and a stream's task share.
@@ -144,9 +148,11 @@ impl FleetHandle {
         client.clock = options.clock.clone();
         let probes = HttpClient::new(&options.probe, client, options.resolver)?;
         let (chores, waiting_chores) = mpsc::unbounded_channel();
+        let mut fleet = Fleet::new(options.fleet);
+        let memory = options.data_dir.map(|directory| Memory::open(&directory, options.key, &mut fleet));
         let shared = Arc::new(Shared {
             metrics: FleetMetrics::new(&options.registry),
-            fleet: Mutex::new(Fleet::new(options.fleet)),
+            fleet: Mutex::new(fleet),
             started: Instant::now(),
             clock: options.clock,
             store: options.store,
@@ -163,6 +169,7 @@ impl FleetHandle {
             scaling: Mutex::new(Scaling::new(options.scaling)),
             wanted: AtomicU64::new(0),
             log: LogLimit::new(LOG_PERIOD),
+            memory,
         });
         super::metrics::register(&options.registry, &shared);
         Ok(Self { shared })
@@ -176,7 +183,15 @@ impl FleetHandle {
     /// The configuration in force; jobs that it does not have lose their targets. To be called before discovery is
     /// told of it, so that workers know a job before its targets come.
     pub fn set_configuration(&self, bundle: ConfigurationBundle) {
+        let kept = bundle.clone();
         self.shared.step(FleetEvent::Configured(Box::new(bundle)));
+        if let Some(memory) = &self.shared.memory {
+            let mut known = memory.known.lock();
+            if known.set_configuration(kept) {
+                // Targets of jobs that are gone have gone with them.
+                known.changed_all();
+            }
+        }
     }
 
     /// Serves one stream until it ends: the handler of [`outrigger_rt::grpc::duplex_service`].
@@ -208,6 +223,17 @@ impl FleetHandle {
     /// All workers, by name.
     pub fn workers(&self) -> Vec<WorkerView> {
         self.shared.fleet.lock().workers(self.shared.now())
+    }
+
+    /// What this master knew when it started, from its disk.
+    pub fn recalled(&self) -> RecalledView {
+        self.shared.memory.as_ref().map(|memory| memory.recalled).unwrap_or_default()
+    }
+
+    /// The configuration of the last run, from disk, once: for jobs that do not come from the file and are not known
+    /// yet. Targets of jobs that the first [`set_configuration`](Self::set_configuration) lacks are forgotten.
+    pub fn take_recalled_configuration(&self) -> Option<ConfigurationBundle> {
+        self.shared.memory.as_ref()?.configuration.lock().take()
     }
 
     /// Whether this master leads.
@@ -254,10 +280,12 @@ impl FleetHandle {
             () = self.shared.keep_time() => {}
             () = self.shared.follow_load() => {}
             () = Arc::clone(&self.shared).do_chores(chores) => {}
+            () = Arc::clone(&self.shared).keep_memory() => {}
         }
         for control in self.shared.streams.lock().values() {
             control.close.cancel();
         }
+        Arc::clone(&self.shared).write_memory().await;
     }
 }
 
@@ -266,7 +294,25 @@ struct FleetSink(Arc<Shared>);
 
 impl TargetSink for FleetSink {
     fn apply(&self, delta: TargetDelta) {
+        let added = delta.added.iter().map(|target| target.id);
+        let ids: Vec<TargetId> = added.chain(delta.removed.iter().copied()).collect();
         self.0.step(FleetEvent::Targets(delta));
+        // Only now, so that what is written has the change.
+        if let Some(memory) = &self.0.memory {
+            memory.known.lock().changed(ids.into_iter().map(|id| id.0));
+        }
+    }
+
+    fn synced(&self, job: &Arc<str>) {
+        self.0.step(FleetEvent::JobSynced(Arc::clone(job)));
+        // What was known from the disk only has gone now, without a word from discovery.
+        if let Some(memory) = &self.0.memory {
+            memory.known.lock().changed_all();
+        }
+    }
+
+    fn suspended(&self) {
+        self.0.step(FleetEvent::DiscoverySuspended);
     }
 }
 
@@ -305,7 +351,12 @@ impl Shared {
             FleetEffect::Probe { worker, address } => self.chore(Chore::Probe { worker, address }),
             FleetEffect::Record(record) => self.chore(Chore::Record(record)),
             FleetEffect::Forget(worker) => self.chore(Chore::Forget(worker)),
-            FleetEffect::KeepSeries { .. } => {}
+            FleetEffect::KeepSeries { job, sets } => {
+                for (id, set) in sets {
+                    self.change_set(&job, id, Some(set));
+                }
+            }
+            FleetEffect::DropSeries { job, id } => self.change_set(&job, id.0, None),
             FleetEffect::Outranked(epoch) => {
                 self.outranked.send(epoch).ok();
             }
@@ -318,7 +369,7 @@ impl Shared {
         let _ = self.chores.send(chore);
     }
 
-    fn warn(&self, what: &str, about: &str, log: impl FnOnce(u64)) {
+    pub(super) fn warn(&self, what: &str, about: &str, log: impl FnOnce(u64)) {
         if let Some(suppressed) = self.log.permit(&format!("{what}/{about}")) {
             log(suppressed);
         }
@@ -420,7 +471,7 @@ impl Shared {
     }
 
     async fn send_messages(
-        &self,
+        self: &Arc<Self>,
         session: SessionId,
         control: &StreamControl,
         to: &mpsc::Sender<FromMaster>,
@@ -439,15 +490,6 @@ impl Shared {
                 let Some(message) = self.build(next).await else { return StreamEnd::Gone(None) };
                 place.send(message);
             }
-        }
-    }
-
-    /// Large messages are made elsewhere, so that no other task waits meanwhile.
-    async fn build(&self, next: Outgoing) -> Option<FromMaster> {
-        let now = self.now();
-        match next {
-            Outgoing::Message(message) => Some(*message),
-            targets => tokio::task::spawn_blocking(move || targets.build(now, |_, _| Vec::new())).await.ok(),
         }
     }
 

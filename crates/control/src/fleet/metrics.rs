@@ -18,6 +18,8 @@ pub(super) struct FleetMetrics {
     rejected: CounterFamily,
     wanted: Gauge,
     store_failures: Counter,
+    memory_failures: Counter,
+    refused_sets: Counter,
 }
 
 impl MoveReason {
@@ -58,7 +60,25 @@ impl FleetMetrics {
                 "Writes of worker records that the config centre's store refused.",
                 &[],
             ),
+            memory_failures: registry.counter(
+                "outrigger_fleet_last_known_good_failures_total",
+                "Writes of the last known targets, configuration or series that the disk refused.",
+                &[],
+            ),
+            refused_sets: registry.counter(
+                "outrigger_fleet_refused_series_sets_total",
+                "Series sets of targets that were not kept since they, or all together, are too large.",
+                &[],
+            ),
         }
+    }
+
+    pub(super) fn memory_failed(&self) {
+        self.memory_failures.inc();
+    }
+
+    pub(super) fn sets_refused(&self, sets: u64) {
+        self.refused_sets.add(sets);
     }
 
     pub(super) fn assigned_after(&self, millis: Millis) {

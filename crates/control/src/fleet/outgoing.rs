@@ -41,6 +41,16 @@ pub struct TargetBatch {
 }
 
 impl Outgoing {
+    /// Targets whose stored series sets are needed for the last time with this message.
+    pub(super) fn buried(&self) -> Vec<(Arc<str>, TargetId)> {
+        match self {
+            Outgoing::Targets(batch) if batch.orphans => {
+                batch.targets.iter().map(|(target, _)| (Arc::clone(&target.job), target.id)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// The message; `stored` gives the series set of a target that is on disk, empty when there is none.
     pub fn build(self, now: Millis, stored: impl Fn(&str, TargetId) -> Vec<u8>) -> FromMaster {
         let batch = match self {

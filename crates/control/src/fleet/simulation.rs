@@ -265,7 +265,9 @@ impl World {
             FleetEffect::Outranked(epoch) => {
                 panic!("a worker has obeyed epoch {epoch}, which was never given")
             }
-            FleetEffect::KeepSeries { .. } | FleetEffect::AssignmentDelay(_) => {}
+            FleetEffect::KeepSeries { .. }
+            | FleetEffect::DropSeries { .. }
+            | FleetEffect::AssignmentDelay(_) => {}
         }
     }
 

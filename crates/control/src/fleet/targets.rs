@@ -200,6 +200,11 @@ impl Targets {
         job.targets.iter().filter(|(_, tracked)| tracked.from_disk).map(|(id, _)| *id).collect()
     }
 
+    /// What discovery knows may be outdated.
+    pub(super) fn set_unsynced(&mut self) {
+        self.jobs.iter_mut().for_each(|job| job.synced = false);
+    }
+
     pub(super) fn ids(&self, job: u32) -> Vec<TargetId> {
         self.jobs[job as usize].targets.keys().copied().collect()
     }

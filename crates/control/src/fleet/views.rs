@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use outrigger_model::target::TargetId;
+use outrigger_model::target::{ScrapeTarget, TargetId};
 use outrigger_wire::centre::WorkerStatus;
 
 use super::targets::Slot;
@@ -155,6 +155,16 @@ impl Fleet {
             unassigned,
             outside: self.outside.len() as u64,
         }
+    }
+
+    /// The targets for whose identity `is_meant` holds.
+    pub(super) fn targets_where(&self, is_meant: impl Fn(u64) -> bool) -> Vec<Arc<ScrapeTarget>> {
+        let meant = self.targets.iter().filter(|(key, _)| is_meant(key.id.0));
+        meant.map(|(_, tracked)| Arc::clone(&tracked.target)).collect()
+    }
+
+    pub(super) fn target_count(&self) -> usize {
+        self.targets.len()
     }
 
     /// Number of targets by job.
