@@ -4,9 +4,15 @@ use outrigger_collect::worker::Worker;
 use outrigger_control::FleetHandle;
 use outrigger_control::election::Standing;
 use outrigger_control::fleet::{WorkerState, WorkerView};
+use outrigger_control::operator::ObjectProblem;
 use outrigger_model::sample::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
+
+use crate::master_parts::MasterParts;
+
+/// Refused monitors that are shown.
+const MOST_MONITORS: usize = 200;
 
 /// What a master shows of itself.
 #[derive(Clone)]
@@ -14,6 +20,7 @@ pub(crate) struct MasterView {
     pub(crate) name: String,
     pub(crate) fleet: FleetHandle,
     pub(crate) standing: watch::Receiver<Standing>,
+    pub(crate) parts: MasterParts,
 }
 
 impl MasterView {
@@ -24,6 +31,18 @@ impl MasterView {
     pub(crate) fn connected_workers(&self) -> u64 {
         let workers = self.fleet.workers();
         workers.iter().filter(|worker| worker.state == WorkerState::Connected).count() as u64
+    }
+
+    /// `refused_monitors` of the overview.
+    pub(crate) fn refused_monitors(&self) -> Vec<Monitor> {
+        let problems = self.parts.monitors().map(|view| view.problems).unwrap_or_default();
+        let row = |problem: ObjectProblem| Monitor {
+            kind: problem.kind.to_string(),
+            namespace: problem.namespace,
+            name: problem.name,
+            error: problem.message,
+        };
+        problems.into_iter().take(MOST_MONITORS).map(row).collect()
     }
 
     /// `fleet` of the overview.
@@ -161,4 +180,13 @@ pub(crate) fn assignment(worker: &Worker, now: Timestamp) -> Assignment {
 /// A revision as it is compared by eye; a number of 64 bits is more than JSON's readers can hold.
 fn revision_text(revision: u64) -> String {
     format!("{:08x}", revision >> 32)
+}
+
+/// An object of the Prometheus Operator that cannot be used.
+#[derive(Debug, Serialize)]
+pub(crate) struct Monitor {
+    kind: String,
+    namespace: String,
+    name: String,
+    error: String,
 }

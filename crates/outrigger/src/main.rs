@@ -9,6 +9,7 @@ mod local_files;
 mod logging;
 mod master;
 mod master_config;
+mod master_parts;
 mod page;
 mod page_api;
 mod process;

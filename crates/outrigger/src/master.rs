@@ -24,7 +24,6 @@ use outrigger_rt::server::{Server, ServerConfig, ServerLimits, ServerTls};
 use outrigger_rt::signal::Signals;
 use outrigger_rt::supervisor::{Phase, Supervisor};
 use outrigger_storage::sealed::Key;
-use outrigger_storage::sealed::Key;
 use outrigger_wire::centre::WORK_PATH;
 use tokio::sync::mpsc;
 
@@ -134,8 +133,6 @@ async fn build(
             flush_deadline,
         },
     )?;
-    let key = config.outrigger.state_encryption_key_file.as_deref().map(Key::read).transpose();
-    let key = key.context("outrigger.state_encryption_key_file")?.map(Arc::new);
     let fleet = FleetHandle::new(FleetDriverOptions {
         fleet: FleetOptions {
             master: name.clone(),
@@ -149,7 +146,7 @@ async fn build(
         resolver: resolver.clone(),
         store,
         data_dir: Some(data_dir.clone()),
-        key,
+        key: key.clone(),
         probe: HttpClientConfig::default(),
         token_workers: token_workers(&centre),
         offset_seed: offset_seed(&config.global.external_labels),

@@ -13,7 +13,7 @@ use outrigger_model::target::{ScrapeTarget, TargetId};
 use serde::{Deserialize, Serialize};
 
 use crate::api::AppState;
-use crate::fleet_view::{Assignment, Fleet, assignment};
+use crate::fleet_view::{Assignment, Fleet, MasterView, Monitor, assignment};
 use crate::prometheus_api::label_map;
 
 /// Targets in one answer, at most.
@@ -38,15 +38,6 @@ pub(crate) struct Overview {
     pub(crate) fleet: Option<Fleet>,
     pub(crate) assignment: Option<Assignment>,
     pub(crate) refused_monitors: Vec<Monitor>,
-}
-
-/// An object of the Prometheus Operator that cannot be used.
-#[derive(Debug, Serialize)]
-pub(crate) struct Monitor {
-    pub(crate) kind: String,
-    pub(crate) namespace: String,
-    pub(crate) name: String,
-    pub(crate) error: String,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -180,7 +171,7 @@ pub(crate) fn overview(state: &AppState) -> Overview {
             .collect(),
         fleet: parts.master.as_ref().map(|master| master.fleet(state.clock.now())),
         assignment: parts.worker.as_ref().map(|worker| assignment(worker, state.clock.now())),
-        refused_monitors: Vec::new(),
+        refused_monitors: parts.master.iter().flat_map(MasterView::refused_monitors).collect(),
     }
 }
 

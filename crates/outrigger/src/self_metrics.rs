@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use outrigger_collect::remote_write::{RemoteWrite, RemoteWriteOptions};
 use outrigger_collect::self_scrape::{SelfScrape, SelfScrapeOptions};
-use outrigger_config::prometheus::{Limits, SelfMetricsConfig};
+use outrigger_config::prometheus::{Config, Limits, SelfMetricsConfig};
 use outrigger_model::clock::SharedClock;
 use outrigger_model::fault;
 use outrigger_model::labels::Labels;
@@ -105,9 +105,14 @@ impl SelfMetrics {
     }
 }
 
-/// What a process that is asked to send nothing but has to say something goes by.
-pub(crate) fn default_settings() -> SelfMetricsConfig {
-    SelfMetricsConfig { interval: Duration::from_secs(15), labels: Labels::empty(), remote_write: Vec::new() }
+/// What a master or worker does with its own metrics: sends them with the samples unless it is told more.
+pub(crate) fn self_settings(config: &Config) -> SelfMetricsConfig {
+    let default = SelfMetricsConfig {
+        interval: Duration::from_secs(15),
+        labels: Labels::empty(),
+        remote_write: Vec::new(),
+    };
+    config.outrigger.self_metrics.clone().unwrap_or(default)
 }
 
 fn expose(registry: &Registry, own: &Arc<RemoteWrite>) {

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use outrigger_collect::remote_write::{RemoteWrite, RemoteWriteOptions};
 use outrigger_collect::scrape::{EngineOptions, ScrapeEngine};
 use outrigger_collect::worker::{Worker, WorkerOptions};
-use outrigger_config::prometheus::{Config, Limits, SelfMetricsConfig, WorkerConfig};
+use outrigger_config::prometheus::{Config, Limits, WorkerConfig};
 use outrigger_model::clock::{SharedClock, SystemClock};
 use outrigger_model::http::{HttpAuth, HttpClientConfig};
 use outrigger_model::labels::Labels;
@@ -30,7 +30,7 @@ use crate::run::{
     register_build_info, server_config,
 };
 use crate::running::Running;
-use crate::self_metrics::{self, SelfMetrics, Surroundings};
+use crate::self_metrics::{SelfMetrics, Surroundings, self_settings};
 
 /// Everything that was built and is not started yet.
 struct WorkerProcess {
@@ -229,10 +229,6 @@ impl Configurable for WorkerParts {
         }
         self.self_metrics.apply(&self_settings(config))
     }
-}
-
-fn self_settings(config: &Config) -> SelfMetricsConfig {
-    config.outrigger.self_metrics.clone().unwrap_or_else(self_metrics::default_settings)
 }
 
 /// How masters are reached.
