@@ -457,7 +457,7 @@ impl ScrapeEngine {
     }
 
     /// Scrapes until `stop` is cancelled. Scrapes under way may then finish within the drain deadline; no stale
-    /// markers are written, since the targets are still there.
+    /// markers are written, since the targets are still there, but those that wait for series of removed targets.
     pub async fn run(&self, stop: CancellationToken) {
         let shared = &self.shared;
         let log_stop = CancellationToken::new();
@@ -478,6 +478,7 @@ impl ScrapeEngine {
             shared.abort.cancel();
             shared.running.wait().await;
         }
+        shared.end_runs();
         log_stop.cancel();
         if let Some(log) = log
             && let Err(error) = log.await
@@ -622,6 +623,23 @@ impl Shared {
                     }
                 }
                 TimerTask::EndOfRun { target, stale_at } => turn::end_of_run(self, &target, stale_at),
+            }
+        }
+    }
+
+    /// Writes the stale markers that wait for their time, since nobody would later: those of series that no target which
+    /// is still there has.
+    fn end_runs(&self) {
+        if self.pending_stale.len() > 0 {
+            let jobs = self.jobs.lock();
+            for target in jobs.values().flat_map(|job| job.loops.values()) {
+                target.claim_live(&self.pending_stale);
+            }
+        }
+        let timers = std::mem::take(&mut self.timers.lock().heap);
+        for Reverse(timer) in timers {
+            if let TimerTask::EndOfRun { target, stale_at } = timer.task {
+                turn::end_of_run(self, &target, stale_at);
             }
         }
     }

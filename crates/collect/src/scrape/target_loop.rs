@@ -265,6 +265,13 @@ impl TargetLoop {
         }
     }
 
+    /// Nobody else writes markers for the series of the last scrape.
+    pub(crate) fn claim_live(&self, pending_stale: &PendingStale) {
+        if let Slot::Here(memory) = &*self.memory.lock() {
+            pending_stale.claim(self.id, memory.cache.live_hashes());
+        }
+    }
+
     /// What the next owner needs, of a target whose scrapes have ended; nothing of it stays here.
     pub(crate) fn hand_over(&self, shared: &Shared) -> Option<Inheritance> {
         let mut slot = self.memory.lock();

@@ -1,6 +1,6 @@
 //! What targets cost, as far as the master does not know it yet, and the series sets that their heirs would need.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,18 +8,16 @@ use outrigger_model::target::TargetId;
 use outrigger_wire::centre::{Costs, JobCosts};
 
 use super::session::Millis;
-use crate::scrape::ScrapeEngine;
+use crate::scrape::{ScrapeEngine, TargetCost};
 
 /// Most targets in one message.
 const MAX_TARGETS: usize = 2_000;
 /// Most bytes of series sets in one message, beyond the first.
 const MAX_SET_BYTES: usize = 1 << 20;
-/// Series sets that may be sent in one second, bytes.
-const SET_BYTES_PER_SECOND: u64 = 256 << 10;
+/// Series sets that may be sent in one second, bytes; those that were sent longest ago come first.
+const SET_BYTES_PER_SECOND: u64 = 512 << 10;
 /// A larger set is not sent: its target's series would not get stale markers if this worker died.
 const MAX_SET: usize = 4 << 20;
-/// Series sets of one target are sent at most once in this time.
-const SET_PERIOD: Millis = 5 * 60 * 1_000;
 /// Smaller changes of a cost are not worth a message.
 const CHANGE: f64 = 0.1;
 
@@ -41,9 +39,10 @@ struct Known {
     set: Option<(u32, Millis)>,
 }
 
-/// One target that is worth a word.
+/// Targets that are worth a word.
+type Lines = BTreeMap<(Arc<str>, TargetId), Line>;
+
 struct Line {
-    id: TargetId,
     series: u64,
     body_bytes: u64,
     set: Vec<u8>,
@@ -60,49 +59,95 @@ impl CostReporter {
         let passed = now - self.last_round.replace(now).unwrap_or(now);
         self.allowance =
             (self.allowance + passed * SET_BYTES_PER_SECOND / 1_000).min(8 * SET_BYTES_PER_SECOND);
-        let costs = engine.costs();
-        self.known.retain(|job, _| costs.iter().any(|(known, _)| known == job));
-        let mut messages = Messages::default();
-        for (job, targets) in costs {
+        let mut lines = Lines::new();
+        let mut due = Vec::new();
+        let mut known = HashMap::new();
+        for (job, targets) in engine.costs() {
             let before = self.known.remove(&job).unwrap_or_default();
-            let mut known = HashMap::with_capacity(targets.len());
-            for target in targets {
-                let of_before = before.get(&target.id).copied();
-                let Some((series, body_bytes)) = target.measured else {
-                    known.extend(of_before.map(|of_before| (target.id, of_before)));
-                    continue;
-                };
-                let mut next = of_before.unwrap_or(Known { series, body_bytes, at: now, set: None });
-                let is_due = now - next.at >= millis(target.interval);
-                let changed = differs(next.series, series) || differs(next.body_bytes, body_bytes);
-                let mut worth_a_word = of_before.is_none() || (changed && is_due);
-                let mut set = Vec::new();
-                let set_is_due = match next.set {
-                    None => true,
-                    Some((changes, at)) => changes != target.series_changes && now - at >= SET_PERIOD,
-                };
-                if set_is_due
-                    && self.allowance > 0
-                    && let Some(inheritance) = engine.inheritance(&job, target.id)
-                {
-                    next.set = Some((target.series_changes, now));
-                    set = inheritance.series;
-                    if set.len() > MAX_SET {
-                        tracing::debug!(job = &*job, bytes = set.len(), "series set is too large to be sent");
-                        set = Vec::new();
+            let of_job = targets.iter().filter_map(|target| {
+                let known = before.get(&target.id).copied();
+                let next = match target.measured {
+                    None => known?,
+                    Some(measured) => {
+                        compare(known, measured, target.interval, now, |(series, body_bytes)| {
+                            let line = Line { series, body_bytes, set: Vec::new() };
+                            lines.insert((Arc::clone(&job), target.id), line);
+                        })
                     }
-                    self.allowance = self.allowance.saturating_sub(set.len() as u64);
-                    worth_a_word |= !set.is_empty();
+                };
+                if next.wants_set(target, now) {
+                    due.push((next.set.map_or(0, |(_, at)| at), Arc::clone(&job), *target));
                 }
-                if worth_a_word {
-                    (next.series, next.body_bytes, next.at) = (series, body_bytes, now);
-                    messages.push(&job, Line { id: target.id, series, body_bytes, set });
-                }
-                known.insert(target.id, next);
-            }
-            self.known.insert(job, known);
+                Some((target.id, next))
+            });
+            let of_job = of_job.collect();
+            known.insert(job, of_job);
         }
+        self.known = known;
+        due.sort_by_key(|(at, ..)| *at);
+        for (_, job, target) in due {
+            if self.allowance == 0 {
+                break;
+            }
+            self.add_set(engine, &job, &target, now, &mut lines);
+        }
+        let mut messages = Messages::default();
+        lines.into_iter().for_each(|((job, id), line)| messages.push(&job, id, line));
         messages.finish()
+    }
+
+    fn add_set(
+        &mut self,
+        engine: &ScrapeEngine,
+        job: &Arc<str>,
+        target: &TargetCost,
+        now: Millis,
+        lines: &mut Lines,
+    ) {
+        // A scrape is under way: next time.
+        let Some(inheritance) = engine.inheritance(job, target.id) else { return };
+        let Some(known) = self.known.get_mut(job).and_then(|known| known.get_mut(&target.id)) else { return };
+        known.set = Some((target.series_changes, now));
+        let set = inheritance.series;
+        if set.len() > MAX_SET {
+            tracing::debug!(job = &**job, bytes = set.len(), "a series set is too large to be sent");
+            return;
+        }
+        self.allowance = self.allowance.saturating_sub(set.len() as u64);
+        let (series, body_bytes) = (known.series, known.body_bytes);
+        let line = lines.entry((Arc::clone(job), target.id));
+        line.or_insert(Line { series, body_bytes, set: Vec::new() }).set = set;
+    }
+}
+
+/// What the master knows of a target then; `tell` is called when it has to be told what was measured.
+fn compare(
+    known: Option<Known>,
+    measured: (u64, u64),
+    interval: Duration,
+    now: Millis,
+    tell: impl FnOnce((u64, u64)),
+) -> Known {
+    let (series, body_bytes) = measured;
+    let is_news = known.is_none_or(|known| {
+        let changed = differs(known.series, series) || differs(known.body_bytes, body_bytes);
+        changed && now - known.at >= millis(interval)
+    });
+    match known {
+        Some(known) if !is_news => known,
+        known => {
+            tell(measured);
+            Known { series, body_bytes, at: now, set: known.and_then(|known| known.set) }
+        }
+    }
+}
+
+impl Known {
+    /// Whether an heir would need other series than those that the master has.
+    fn wants_set(&self, target: &TargetCost, now: Millis) -> bool {
+        self.set.is_none_or(|(changes, at)| {
+            changes != target.series_changes && now - at >= millis(target.interval)
+        })
     }
 }
 
@@ -116,7 +161,7 @@ struct Messages {
 }
 
 impl Messages {
-    fn push(&mut self, job: &str, line: Line) {
+    fn push(&mut self, job: &str, id: TargetId, line: Line) {
         if self.targets >= MAX_TARGETS
             || (self.set_bytes > 0 && self.set_bytes + line.set.len() > MAX_SET_BYTES)
         {
@@ -130,7 +175,7 @@ impl Messages {
             jobs.push(JobCosts { job: job.to_owned(), ..JobCosts::default() });
         }
         let Some(costs) = jobs.last_mut() else { return };
-        costs.ids.push(line.id.0);
+        costs.ids.push(id.0);
         costs.series.push(line.series);
         costs.body_bytes.push(line.body_bytes);
         costs.series_sets.push(line.set);

@@ -37,8 +37,10 @@ use super::{BuildWorkerError, Channels, WorkerOptions, usage};
 use crate::remote_write::QueueBounds;
 use crate::scrape::{HandedOver, HandoverSender, ScrapeEngine};
 
-/// Costs are looked at so often.
-const COSTS_PERIOD: Duration = Duration::from_secs(5);
+/// Costs and series are looked at so often.
+const COSTS_PERIOD: Duration = Duration::from_secs(2);
+/// A worker that leaves is not asked for targets for so long: there is nobody to take them.
+const LEAVING_PATIENCE: Duration = Duration::from_secs(3);
 /// The worker's own metrics are sent so often.
 const SELF_METRICS_PERIOD: Duration = Duration::from_secs(15);
 /// What has changed is on disk after so long, or a little later where writing takes long.
@@ -103,6 +105,8 @@ pub(super) struct Driver {
     next_costs: Instant,
     next_self_metrics: Instant,
     leaving: bool,
+    /// When the master last asked for targets, or was told of some, or heard that the worker leaves.
+    last_release: Instant,
 }
 
 /// How long a master's word is waited for: until a time, or until none of them can be reached.
@@ -205,6 +209,7 @@ impl Driver {
             next_costs: now,
             next_self_metrics: now,
             leaving: false,
+            last_release: now,
             options,
         };
         if let Some(knowledge) = knowledge {
@@ -404,6 +409,7 @@ impl Driver {
                     }
                 }
                 Effect::Leave { grace } => {
+                    self.last_release = Instant::now();
                     let grace_millis = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
                     self.send(from_worker::Kind::Leaving(Leaving { grace_millis }));
                 }
@@ -621,6 +627,7 @@ impl Driver {
     }
 
     fn release(&mut self, release: Release) {
+        self.last_release = Instant::now();
         self.saving.dirty = true;
         for ids in release.targets {
             let job: Arc<str> = ids.job.into();
@@ -631,6 +638,7 @@ impl Driver {
 
     /// Targets have stopped: those at hand are told together.
     fn hand_over(&mut self, first: HandedOver) {
+        self.last_release = Instant::now();
         let mut stopped = Vec::new();
         let mut next = Some(first);
         while let Some(handed) = next {
@@ -797,8 +805,11 @@ impl Driver {
         }
     }
 
+    /// Whether a worker that leaves has handed over what anybody wants.
     fn has_nothing_left(&self) -> bool {
-        self.handovers.is_idle() && self.options.engine.target_count() == 0
+        let nobody_asks =
+            || self.view.lock().master.is_some() && self.last_release.elapsed() >= LEAVING_PATIENCE;
+        self.handovers.is_idle() && (self.options.engine.target_count() == 0 || nobody_asks())
     }
 
     fn knowledge(&self) -> Knowledge {

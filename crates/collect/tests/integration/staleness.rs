@@ -288,6 +288,20 @@ async fn shutdown_writes_no_markers_and_lets_scrapes_finish() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn markers_of_removed_targets_do_not_wait_beyond_a_shutdown() {
+    let script = Script::bodies(&["a 1\n"]).await;
+    let stays = Script::bodies(&["b 1\n"]).await;
+    let mut world = World::new();
+    world.configure(&[job("job")]);
+    world.add("job", &[target(1, script.url()), target(2, stays.url())]);
+    world.batches(2).await;
+    world.remove("job", 1);
+    world.end().await;
+    let found = samples(&world.sink.take());
+    assert_eq!(stale(&found), [of("a", "stale", 15_000)], "the reports are those of the other target, too");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_scrape_that_outlasts_the_shutdown_says_nothing() {
     let hanging = crate::servers::Server::start(|_| std::future::pending()).await;
     let mut world = World::new();

@@ -660,7 +660,7 @@ async fn a_hand_over_that_is_broken_off_leaves_the_target_where_it_is() {
     drop(stream);
     let mut stream = master.join(1).await;
     assert_eq!(stream.held(), [1], "held until the scrape ends, and then again");
-    gate.add_permits(1);
+    gate.add_permits(100);
     until("it is taken back", || process.worker.status().targets == 1).await;
     assert_eq!(process.metric("outrigger_worker_targets_taken_back_total"), 1.0);
 
