@@ -34,6 +34,9 @@ use messages::{
     RangeRequest, RangeResponse, RequestOp, TXN, TxnRequest, TxnResponse,
 };
 
+/// Time between pings: etcd closes connections on which they come more often than every 5 s.
+const KEEP_ALIVE: Duration = Duration::from_secs(6);
+
 /// Written by each commit, with its mark.
 const COMMIT_KEY: &str = "commit";
 
@@ -85,7 +88,12 @@ impl EtcdStore {
         }
         let channel = |url: &String| {
             let client = ClientOptions::new("etcd", user_agent.as_str(), Blame::Remote);
-            GrpcChannel::new(url, &http, GrpcOptions::new(client), resolver.clone())
+            let options = GrpcOptions {
+                keep_alive: KEEP_ALIVE,
+                keep_alive_while_idle: false,
+                ..GrpcOptions::new(client)
+            };
+            GrpcChannel::new(url, &http, options, resolver.clone())
         };
         let channels = endpoints.iter().map(channel).collect::<Result<_, _>>()?;
         let endpoints = Endpoints::new(channels, login);

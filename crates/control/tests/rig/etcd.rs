@@ -155,3 +155,20 @@ async fn writes_with_a_stale_fence_are_refused() {
     }
     assert_eq!(store.get("a").await.unwrap().unwrap().value, "2");
 }
+
+#[tokio::test]
+async fn a_quiet_watch_is_left_alone_by_etcd() {
+    if left_out("a_quiet_watch_is_left_alone_by_etcd") {
+        return;
+    }
+    let members = Members::start(1).await;
+    let direct = store(members.endpoints());
+    let counted = Proxy::to(members.port(0)).await;
+    let mut watched = store(vec![counted.endpoint()]).watch("workers/");
+    assert_eq!(next(&mut watched).await, "reset ");
+    // Long enough for etcd to lose its patience with clients that ping too often.
+    tokio::time::sleep(std::time::Duration::from_secs(30)).await;
+    assert_eq!(counted.connections(), 1);
+    direct.commit(None, vec![put("workers/a", "1")]).await.unwrap();
+    assert_eq!(next(&mut watched).await, "put workers/a 1");
+}

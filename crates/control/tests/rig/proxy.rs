@@ -1,6 +1,8 @@
 //! A way to etcd that can be cut: what is open breaks or falls silent, and nothing new gets through.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -12,6 +14,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub(crate) struct Proxy {
     address: SocketAddr,
     open: watch::Sender<bool>,
+    connections: Arc<AtomicUsize>,
     _stop: DropGuard,
 }
 
@@ -21,17 +24,25 @@ impl Proxy {
         let address = listener.local_addr().unwrap();
         let (open, stop) = (watch::Sender::new(true), CancellationToken::new());
         let (state, stopped) = (open.subscribe(), stop.clone());
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = connections.clone();
         tokio::spawn(async move {
             while let Some(Ok((client, _))) = stopped.run_until_cancelled(listener.accept()).await {
+                count.fetch_add(1, Ordering::SeqCst);
                 let (state, stopped) = (state.clone(), stopped.clone());
                 tokio::spawn(async move { stopped.run_until_cancelled(connect(client, port, state)).await });
             }
         });
-        Self { address, open, _stop: stop.drop_guard() }
+        Self { address, open, connections, _stop: stop.drop_guard() }
     }
 
     pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Connections that were made to it.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     /// From now on nothing is passed on, and nobody is told: a partition.

@@ -27,14 +27,24 @@ pub struct GrpcOptions {
     pub client: ClientOptions,
     /// A stream must be open after so long, connecting included.
     pub open_timeout: Duration,
-    /// After so long without a sign of life the server is pinged, and it has so long again to answer.
+    /// After so long without a sign of life the server is pinged.
     pub keep_alive: Duration,
+    /// A ping that is not answered within this ends the connection.
+    pub keep_alive_timeout: Duration,
+    /// Ping also while no stream is open; some servers take that amiss.
+    pub keep_alive_while_idle: bool,
 }
 
 impl GrpcOptions {
     /// Streams open within 5 s; pings after 3 s of silence, given up after another 3 s.
     pub fn new(client: ClientOptions) -> Self {
-        Self { client, open_timeout: Duration::from_secs(5), keep_alive: Duration::from_secs(3) }
+        Self {
+            client,
+            open_timeout: Duration::from_secs(5),
+            keep_alive: Duration::from_secs(3),
+            keep_alive_timeout: Duration::from_secs(3),
+            keep_alive_while_idle: true,
+        }
     }
 }
 
@@ -201,7 +211,7 @@ impl GrpcChannel {
         if !dialed.http2 {
             return Err(GrpcError::NotHttp2 { subject: dialer.subject() });
         }
-        let connection = Connection::start(dialed, self.shared.options.keep_alive)
+        let connection = Connection::start(dialed, &self.shared.options)
             .await
             .map_err(|source| HttpError::Send { subject: dialer.subject(), source })?;
         Ok(held.insert(connection).clone())

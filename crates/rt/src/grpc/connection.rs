@@ -4,7 +4,6 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use ::http::{HeaderMap, Request, Response};
 use futures_util::FutureExt as _;
@@ -18,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::Status;
 use tonic::body::Body;
 
+use super::channel::GrpcOptions;
 use super::error::BrokenCause;
 use crate::http::{Dialed, TlsCause};
 
@@ -34,15 +34,15 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Begins to speak HTTP/2, with pings after `keep_alive` without a sign of life.
-    pub(super) async fn start(dialed: Dialed, keep_alive: Duration) -> Result<Self, hyper::Error> {
+    /// Begins to speak HTTP/2, with pings as the options say.
+    pub(super) async fn start(dialed: Dialed, options: &GrpcOptions) -> Result<Self, hyper::Error> {
         let ending = Ending::default();
         let stream = Recorded { stream: dialed.stream, ending: ending.clone() };
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            .keep_alive_interval(keep_alive)
-            .keep_alive_timeout(keep_alive)
-            .keep_alive_while_idle(true)
+            .keep_alive_interval(options.keep_alive)
+            .keep_alive_timeout(options.keep_alive_timeout)
+            .keep_alive_while_idle(options.keep_alive_while_idle)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .handshake(TokioIo::new(stream))

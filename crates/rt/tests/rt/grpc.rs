@@ -65,7 +65,7 @@ impl Running {
 
 fn channel_to(url: &str, config: &HttpClientConfig) -> GrpcChannel {
     let client = ClientOptions::new("test", "outrigger-test/1", Blame::Remote);
-    let options = GrpcOptions { keep_alive: fast(), ..GrpcOptions::new(client) };
+    let options = GrpcOptions { keep_alive: fast(), keep_alive_timeout: fast(), ..GrpcOptions::new(client) };
     GrpcChannel::new(url, config, options, resolver()).unwrap()
 }
 
