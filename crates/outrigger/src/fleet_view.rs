@@ -1,10 +1,10 @@
 //! A master's fleet and a worker's assignment, for the page and APIs.
 
 use outrigger_collect::worker::Worker;
-use outrigger_control::FleetHandle;
 use outrigger_control::election::Standing;
 use outrigger_control::fleet::{WorkerState, WorkerView};
 use outrigger_control::operator::ObjectProblem;
+use outrigger_control::{FleetHandle, JobSnapshot};
 use outrigger_model::sample::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -45,8 +45,19 @@ impl MasterView {
         problems.into_iter().take(MOST_MONITORS).map(row).collect()
     }
 
+    /// Jobs that were not discovered since the start, where there are targets from before.
+    fn last_known(&self, now: Timestamp, jobs: &[JobSnapshot]) -> Vec<LastKnown> {
+        let recalled = self.fleet.recalled();
+        let Some(written) = recalled.written_millis.filter(|_| recalled.targets > 0) else {
+            return Vec::new();
+        };
+        let age_seconds = (now.millis() - written) as f64 / 1000.0;
+        let undiscovered = jobs.iter().filter(|job| job.providers.iter().any(|provider| !provider.ready));
+        undiscovered.map(|job| LastKnown { job: job.config.job_name.to_string(), age_seconds }).collect()
+    }
+
     /// `fleet` of the overview.
-    pub(crate) fn fleet(&self, now: Timestamp) -> Fleet {
+    pub(crate) fn fleet(&self, now: Timestamp, jobs: &[JobSnapshot]) -> Fleet {
         let (epoch, leader) = match &*self.standing.borrow() {
             Standing::Leading { epoch, .. } => (*epoch, self.name.clone()),
             Standing::Standby { leader: Some(leader) } => (leader.epoch, leader.name.to_string()),
@@ -62,7 +73,7 @@ impl MasterView {
             configuration_revision: revision_text(revisions.max().unwrap_or(0)),
             workers_wanted: self.fleet.wanted_workers(),
             unassigned: self.fleet.target_counts().unassigned,
-            last_known: Vec::new(),
+            last_known: self.last_known(now, jobs),
             workers: views.into_iter().map(|view| worker_row(view, now)).collect(),
         }
     }

@@ -169,7 +169,7 @@ pub(crate) fn overview(state: &AppState) -> Overview {
             .flat_map(|remote| remote.status())
             .map(endpoint_row)
             .collect(),
-        fleet: parts.master.as_ref().map(|master| master.fleet(state.clock.now())),
+        fleet: parts.master.as_ref().map(|master| master.fleet(state.clock.now(), &state.jobs())),
         assignment: parts.worker.as_ref().map(|worker| assignment(worker, state.clock.now())),
         refused_monitors: parts.master.iter().flat_map(MasterView::refused_monitors).collect(),
     }

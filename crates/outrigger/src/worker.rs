@@ -32,6 +32,9 @@ use crate::run::{
 use crate::running::Running;
 use crate::self_metrics::{SelfMetrics, Surroundings, self_settings};
 
+/// The last save of what is known takes no longer.
+const SAVE_TIME: Duration = Duration::from_secs(1);
+
 /// Everything that was built and is not started yet.
 struct WorkerProcess {
     supervisor: Supervisor,
@@ -139,7 +142,7 @@ async fn build(
         resolver: resolver.clone(),
         engine: engine.clone(),
         remote_write: remote_write.clone(),
-        leave_grace: grace.saturating_sub(flush_deadline),
+        leave_grace: grace.saturating_sub(flush_deadline + SCRAPE_DRAIN + SAVE_TIME),
         log_period: LOG_PERIOD,
     })?;
     let self_metrics = SelfMetrics::build(
