@@ -738,3 +738,6 @@ async fn send_rejected(to: &mpsc::Sender<FromMaster>, rejected: Rejected) {
     let message = FromMaster { kind: Some(from_master::Kind::Rejected(rejected)) };
     let _ = timeout(TAKE_TIMEOUT, to.send(message)).await;
 }
+
+#[cfg(test)]
+mod tests;

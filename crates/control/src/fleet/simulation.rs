@@ -107,6 +107,8 @@ struct World {
     longest_gap: u64,
     /// While nothing bad happens, gaps are counted.
     calm: bool,
+    /// Targets whose stale markers a worker was told to write in place of another.
+    buried: BTreeSet<u64>,
 }
 
 fn target(id: u64) -> Arc<ScrapeTarget> {
@@ -169,6 +171,7 @@ impl World {
             lost_at: BTreeMap::new(),
             longest_gap: 0,
             calm: false,
+            buried: BTreeSet::new(),
         };
         let bundle = ConfigurationBundle {
             base: "global: {}".to_owned(),
@@ -463,6 +466,11 @@ impl World {
                 for id in remove.targets.iter().flat_map(|ids| &ids.ids) {
                     sim.held.remove(id);
                     sim.releasing.remove(id);
+                }
+                let orphans = remove.orphans.into_iter().flat_map(|orphans| orphans.targets);
+                for orphan in orphans {
+                    assert!(orphan.inheritance.is_some(), "without it there is nothing to write");
+                    self.buried.insert(orphan.id);
                 }
                 self.tell_master(link, from_worker::Kind::Applied(Applied { revision: remove.revision }));
             }
@@ -869,4 +877,108 @@ fn replicas_survive_whatever_happens() {
     for seed in 100..112 {
         chaos(seed, 2);
     }
+}
+
+/// A leader with one worker that holds nothing; gives what the worker is told from now on.
+fn one_worker(fleet: &mut Fleet, held: Vec<u64>) -> Vec<from_master::Kind> {
+    fleet.step(0, FleetEvent::Elected { epoch: 1, offset_seed: 1, known: Vec::new() });
+    let session = SessionId(1);
+    let held = vec![TargetIds { job: JOB.to_owned(), ids: held }];
+    let hello = Hello { worker: "w".to_owned(), protocol_min: 1, protocol_max: 1, held, ..Hello::default() };
+    fleet.step(0, FleetEvent::Connected { session, hello });
+    fleet.step(0, FleetEvent::Recorded { worker: "w".into() });
+    fleet.step(3_000, FleetEvent::Tick);
+    told(fleet)
+}
+
+fn told(fleet: &mut Fleet) -> Vec<from_master::Kind> {
+    let mut kinds = Vec::new();
+    while let Some(next) = fleet.next_message(SessionId(1), 0) {
+        kinds.extend(next.build(0, |_, _| Vec::new()).kind);
+    }
+    kinds
+}
+
+fn assigned(kinds: &[from_master::Kind]) -> Vec<u64> {
+    let assigns = kinds.iter().filter_map(|kind| match kind {
+        from_master::Kind::Assign(assign) => Some(assign.targets.iter().map(|target| target.id)),
+        _ => None,
+    });
+    let mut ids: Vec<u64> = assigns.flatten().collect();
+    ids.sort_unstable();
+    ids
+}
+
+fn removed(kinds: &[from_master::Kind]) -> Vec<u64> {
+    let removes = kinds.iter().filter_map(|kind| match kind {
+        from_master::Kind::Remove(remove) => Some(remove.targets.iter().flat_map(|ids| ids.ids.clone())),
+        _ => None,
+    });
+    let mut ids: Vec<u64> = removes.flatten().collect();
+    ids.sort_unstable();
+    ids
+}
+
+fn found(ids: &[u64]) -> FleetEvent {
+    FleetEvent::Targets(TargetDelta {
+        job: JOB.into(),
+        added: ids.iter().map(|id| target(*id)).collect(),
+        removed: Vec::new(),
+        over_target_limit: false,
+    })
+}
+
+#[test]
+fn targets_from_the_disk_are_served_until_discovery_is_done() {
+    let mut fleet = Fleet::new(options("a", 1));
+    fleet.step(0, FleetEvent::Recalled(vec![target(1), target(2), target(3)]));
+    assert_eq!(assigned(&one_worker(&mut fleet, Vec::new())), [1, 2, 3]);
+    fleet.step(11_000, found(&[2, 4]));
+    let kinds = told(&mut fleet);
+    assert_eq!((assigned(&kinds), removed(&kinds)), (vec![4], vec![]), "discovery is not done");
+    fleet.step(12_000, FleetEvent::JobSynced(JOB.into()));
+    let kinds = told(&mut fleet);
+    assert_eq!((assigned(&kinds), removed(&kinds)), (vec![], vec![1, 3]));
+}
+
+#[test]
+fn what_a_worker_scrapes_and_nobody_knows_goes_when_discovery_is_done() {
+    let mut fleet = Fleet::new(options("a", 1));
+    let kinds = one_worker(&mut fleet, vec![1, 2, 3]);
+    assert_eq!((assigned(&kinds), removed(&kinds)), (vec![], vec![]));
+    fleet.step(11_000, found(&[2, 3]));
+    assert_eq!(told(&mut fleet), [], "it scrapes them already");
+    assert_eq!(fleet.owners(JOB, TargetId(2)), ["w".into()]);
+    fleet.step(12_000, FleetEvent::JobSynced(JOB.into()));
+    assert_eq!(removed(&told(&mut fleet)), [1]);
+    // Discovery ends with the leadership, say: what it knows is not all there is any more.
+    fleet.step(13_000, FleetEvent::DiscoverySuspended);
+    fleet.step(14_000, FleetEvent::Deposed { leader: None });
+    assert_eq!(removed(&one_worker(&mut fleet, vec![2, 3, 9])), Vec::<u64>::new());
+}
+
+#[test]
+fn a_job_that_is_not_configured_any_more_takes_its_targets_along() {
+    let mut fleet = Fleet::new(options("a", 1));
+    fleet.step(0, FleetEvent::Recalled(vec![target(1)]));
+    one_worker(&mut fleet, Vec::new());
+    fleet.step(11_000, FleetEvent::Configured(Box::default()));
+    assert_eq!(removed(&told(&mut fleet)), [1]);
+    assert_eq!(fleet.target_counts().assigned, 0);
+}
+
+#[test]
+fn the_markers_of_a_target_that_went_with_its_worker_are_written_by_another() {
+    let mut world = World::new(8, 1, 60);
+    (0..3).for_each(|worker| {
+        world.start_worker(&format!("worker-{worker}"));
+    });
+    world.run_for(30_000);
+    world.kill(0);
+    let gone: Vec<u64> = world.workers[0].held.iter().copied().take(3).collect();
+    world.run_for(2_000);
+    world.discover([], gone.clone());
+    world.run_for(30_000);
+    assert_eq!(world.buried, gone.into_iter().collect());
+    world.check_settled();
 }
