@@ -1,5 +1,6 @@
 //! Partitions between masters, workers and etcd, in network namespaces.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
@@ -76,12 +77,29 @@ pub struct Row {
     pub two_leaders: usize,
     /// Longest time without a leader.
     pub leaderless: Duration,
-    /// How often a target's scrapes came over another connection than before.
-    pub changes: usize,
-    /// The largest number of such changes of one target.
-    pub most_changes: usize,
+    /// How often a worker was seen with a target that it had not a moment before.
+    pub moves: usize,
+    /// The largest number of such moves of one target.
+    pub most_moves: usize,
     /// What the judge says.
     pub verdict: Verdict,
+}
+
+/// Targets that change hands.
+struct Moves {
+    holders: HashMap<String, HashSet<TargetKey>>,
+    of_target: HashMap<TargetKey, usize>,
+}
+
+impl Moves {
+    fn look(&mut self, holders: HashMap<String, HashSet<TargetKey>>) {
+        for (worker, targets) in holders {
+            let before = self.holders.insert(worker.clone(), targets).unwrap_or_default();
+            for target in self.holders[&worker].difference(&before) {
+                *self.of_target.entry(*target).or_default() += 1;
+            }
+        }
+    }
 }
 
 struct Scene {
@@ -125,7 +143,6 @@ pub async fn partition(scale: Scale, intervals: u32, say: impl Fn(&str)) -> Resu
         let from = scene.targets.now();
         let mut row = scene.run(partition, intervals).await?;
         let window = from..scene.targets.now();
-        (row.changes, row.most_changes) = scene.changes(&window);
         row.verdict = scene.verdict(&window);
         say(&line(&row));
         windows.push(window);
@@ -286,17 +303,21 @@ impl Scene {
             partition,
             two_leaders: 0,
             leaderless: Duration::ZERO,
-            changes: 0,
-            most_changes: 0,
+            moves: 0,
+            most_moves: 0,
             verdict: Verdict::default(),
         };
-        self.watch_leaders(intervals, &mut row).await;
+        let mut moves = Moves { holders: self.holders().await, of_target: HashMap::new() };
+        self.watch(intervals, &mut row, &mut moves).await;
         self.network.heal()?;
-        self.watch_leaders(intervals, &mut row).await;
+        self.watch(intervals, &mut row, &mut moves).await;
+        row.moves = moves.of_target.values().sum();
+        row.most_moves = moves.of_target.values().max().copied().unwrap_or(0);
         Ok(row)
     }
 
-    async fn watch_leaders(&self, intervals: u32, row: &mut Row) {
+    async fn watch(&self, intervals: u32, row: &mut Row, moves: &mut Moves) {
+        let mut looked = Instant::now();
         let until = Instant::now() + self.scale.interval * intervals;
         let mut since = Instant::now();
         while Instant::now() < until {
@@ -306,19 +327,23 @@ impl Scene {
                 since = Instant::now();
             }
             row.leaderless = row.leaderless.max(since.elapsed());
+            if looked.elapsed() > self.scale.interval / 4 {
+                moves.look(self.holders().await);
+                looked = Instant::now();
+            }
             sleep(ASKED_EVERY).await;
         }
     }
 
-    /// How often targets' scrapes came over another connection, in all and of one target at most.
-    fn changes(&self, window: &Range<Duration>) -> (usize, usize) {
-        let served = self.targets.served();
-        let of_one = served.values().map(|list| {
-            let pairs = list.windows(2).filter(|pair| window.contains(&pair[1].at));
-            pairs.filter(|pair| pair[0].connection != pair[1].connection).count()
-        });
-        let of_one: Vec<usize> = of_one.collect();
-        (of_one.iter().sum(), of_one.iter().max().copied().unwrap_or(0))
+    /// Which worker has which target; those of a worker that does not answer are left out.
+    async fn holders(&self) -> HashMap<String, HashSet<TargetKey>> {
+        let mut holders = HashMap::new();
+        for worker in &self.workers {
+            if let Ok(targets) = worker.targets().await {
+                holders.insert(worker.name.clone(), targets);
+            }
+        }
+        holders
     }
 
     fn verdict(&self, window: &Range<Duration>) -> Verdict {
@@ -337,12 +362,12 @@ impl Scene {
 
 fn line(row: &Row) -> String {
     format!(
-        "{}: two leaders {} times, without one for {:.1} s at most; {} changes of connection, {} of one target at most; {} missed, {} double",
+        "{}: two leaders {} times, without one for {:.1} s at most; {} moves, {} of one target at most; {} missed, {} double",
         row.partition.name(),
         row.two_leaders,
         row.leaderless.as_secs_f64(),
-        row.changes,
-        row.most_changes,
+        row.moves,
+        row.most_moves,
         row.verdict.missed,
         row.verdict.double,
     )
@@ -353,8 +378,10 @@ impl Row {
     /// that neither the masters reach nor itself reaches one is taken for dead: both it and the heir scrape.
     pub fn is_clean(&self) -> bool {
         let cut_off = self.partition == Partition::WorkerFromMasters;
+        // There and back.
+        let moves = if cut_off { 2 } else { 0 };
         self.two_leaders == 0
-            && self.most_changes <= if cut_off { usize::MAX } else { 1 }
+            && self.most_moves <= moves
             && self.verdict.missed == 0
             && (cut_off || self.verdict.double == 0)
             && self.verdict.lost == 0
@@ -363,7 +390,7 @@ impl Row {
     /// All rows as a table.
     pub fn markdown(rows: &[Self]) -> String {
         let mut text = String::from(
-            "| apart | two leaders | longest without one s | changes of connection, of one target at most | missed | double | lost | wrong, missing markers |\n\
+            "| apart | two leaders | longest without one s | moves, of one target at most | missed | double | lost | wrong, missing markers |\n\
              |---|---|---|---|---|---|---|---|\n",
         );
         for row in rows {
@@ -374,8 +401,8 @@ impl Row {
                 row.partition.name(),
                 row.two_leaders,
                 row.leaderless.as_secs_f64(),
-                row.changes,
-                row.most_changes,
+                row.moves,
+                row.most_moves,
                 verdict.missed,
                 verdict.double,
                 verdict.lost,

@@ -45,8 +45,14 @@ type Owners = HashMap<TargetKey, String>;
 /// When the drill itself cannot go on, or the load does not become even.
 pub async fn scale(scale: Scale, counts: &[usize], say: impl Fn(&str)) -> Result<Vec<Step>> {
     let mut stage = Stage::start(scale).await?;
-    let (mut owners, even_after) = even(&stage).await?;
-    say(&format!("{} workers are even after {:.1} s", stage.workers.len(), even_after.as_secs_f64()));
+    // How even the load is before anything has changed is not judged.
+    let (mut owners, after) = even(&stage, f64::INFINITY).await?;
+    say(&format!(
+        "{} workers share all targets after {:.1} s, {:.1} % off the mean",
+        stage.workers.len(),
+        after.as_secs_f64(),
+        deviation(&stage, &owners) * 100.0
+    ));
     let mut windows = Vec::new();
     let mut steps = Vec::new();
     for count in counts {
@@ -55,7 +61,7 @@ pub async fn scale(scale: Scale, counts: &[usize], say: impl Fn(&str)) -> Result
         let from = stage.targets.now();
         let workers = (running(&stage), *count);
         resize(&mut stage, *count).await?;
-        let (now, even_after) = even(&stage).await?;
+        let (now, even_after) = even(&stage, EVEN).await?;
         sleep(stage.scale.interval).await;
         owners = owners_now(&stage).await.unwrap_or(now);
         let step = step(&stage, workers, &before, &owners, even_after);
@@ -96,15 +102,15 @@ async fn resize(stage: &mut Stage, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// Waits until every target has one owner and the load is even; the owners, and how long it took.
-async fn even(stage: &Stage) -> Result<(Owners, Duration)> {
+/// Waits until every target has one owner and no load is further off the mean; the owners, and how long it took.
+async fn even(stage: &Stage, most: f64) -> Result<(Owners, Duration)> {
     let from = Instant::now();
     let mut last = String::new();
     while from.elapsed() < SETTLED_WITHIN {
         match owners_now(stage).await {
             Some(owners) => {
                 let deviation = deviation(stage, &owners);
-                if deviation <= EVEN {
+                if deviation <= most {
                     return Ok((owners, from.elapsed()));
                 }
                 last = format!("a worker's load is {:.0} % off the mean", deviation * 100.0);
