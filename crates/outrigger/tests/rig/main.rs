@@ -2,6 +2,7 @@
 //! Needs `cargo xtask rig build etcd kube-apiserver kubectl kwok prometheus`, then `OUTRIGGER_RIG=1 cargo test`.
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, reason = "tests")]
 
+mod alert_rules;
 mod api_server_load;
 mod comparison;
 mod fleet_load;
