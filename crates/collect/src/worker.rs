@@ -135,7 +135,12 @@ impl Worker {
     /// The answer to `GET /-/alive`, by which a master tells a worker that it cannot hear from one that is dead.
     pub fn alive(&self) -> String {
         let view = self.view.lock();
-        serde_json::json!({ "worker": view.name, "instance": format!("{:016x}", view.instance) }).to_string()
+        serde_json::json!({
+            "worker": view.name,
+            "instance": format!("{:016x}", view.instance),
+            "targets": view.targets,
+        })
+        .to_string()
     }
 }
 
