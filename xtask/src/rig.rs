@@ -460,6 +460,11 @@ impl Rig {
         whole.lines().map(|line| serde_json::from_str(line).context("parse an audit event")).collect()
     }
 
+    /// Manifests of prometheus-operator's custom resources.
+    pub fn operator_manifests(&self) -> Result<PathBuf> {
+        self.cache.operator_manifests()
+    }
+
     /// The log of a process: a component's name, or `node-exporter-N`.
     pub fn log(&self, name: &str) -> PathBuf {
         self.dir.join(format!("{name}.log"))

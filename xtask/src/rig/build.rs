@@ -27,13 +27,15 @@ pub enum Program {
     KubeStateMetrics,
     /// VictoriaMetrics' agent, with the C zstd.
     Vmagent,
+    /// prometheus-operator, which makes Prometheus' configuration of ServiceMonitors and the like.
+    PrometheusOperator,
     /// Debian's `prometheus-node-exporter`; not built, looked up.
     NodeExporter,
 }
 
 impl Program {
     /// Every program.
-    pub const ALL: [Program; 9] = [
+    pub const ALL: [Program; 10] = [
         Program::Etcd,
         Program::KubeApiserver,
         Program::Kubectl,
@@ -42,6 +44,7 @@ impl Program {
         Program::Promtool,
         Program::KubeStateMetrics,
         Program::Vmagent,
+        Program::PrometheusOperator,
         Program::NodeExporter,
     ];
 
@@ -56,6 +59,7 @@ impl Program {
             Program::Promtool => "promtool",
             Program::KubeStateMetrics => "kube-state-metrics",
             Program::Vmagent => "vmagent",
+            Program::PrometheusOperator => "prometheus-operator",
             Program::NodeExporter => "node-exporter",
         }
     }
@@ -70,6 +74,7 @@ impl Program {
             Program::Promtool => (&PROMETHEUS, "/cmd/promtool"),
             Program::KubeStateMetrics => (&KUBE_STATE_METRICS, ""),
             Program::Vmagent => (&VICTORIA_METRICS, "/app/vmagent"),
+            Program::PrometheusOperator => (&PROMETHEUS_OPERATOR, "/cmd/operator"),
             Program::NodeExporter => return None,
         };
         // The clouds' libraries are three quarters of Prometheus. promtool keeps them: its verdict on a
@@ -153,6 +158,12 @@ const VICTORIA_METRICS: Module = Module {
     path: "github.com/VictoriaMetrics/VictoriaMetrics",
     versions: &[ModuleVersion { release: "1.151.0", module: "v1.151.0" }],
     stamps: &["github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version=vmagent-v{v}"],
+};
+
+const PROMETHEUS_OPERATOR: Module = Module {
+    path: "github.com/prometheus-operator/prometheus-operator",
+    versions: &[ModuleVersion { release: "0.85.0", module: "v0.85.0" }],
+    stamps: &["github.com/prometheus/common/version.Version={v}"],
 };
 
 /// A program at a version: what `rig build` takes as `NAME` or `NAME@VERSION`.
@@ -244,6 +255,13 @@ impl Cache {
         self.find(pin).is_ok()
     }
 
+    /// The manifests of prometheus-operator's custom resources, which are kept beside its binary.
+    pub fn operator_manifests(&self) -> Result<PathBuf> {
+        let pin = Pin::new(Program::PrometheusOperator, None)?;
+        self.find(pin)?;
+        Ok(self.binary(pin).with_extension("manifests"))
+    }
+
     fn binary(&self, pin: Pin) -> PathBuf {
         self.root.join("bin").join(format!("{}-{}", pin.program.name(), pin.release))
     }
@@ -276,7 +294,11 @@ impl Cache {
         let dir = self.root.join(format!("build-{}-{}", pin.program.name(), pin.release));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
-        write_go_module(&dir, source.module, pin.module_version)?;
+        let module = write_go_module(&dir, source.module, pin.module_version)?;
+        if pin.program == Program::PrometheusOperator {
+            let manifests = path.with_extension("manifests");
+            copy_files(&module.join("example/prometheus-operator-crd"), &manifests)?;
+        }
         let package = format!("{}{}", source.module.path, source.package);
         let linked = linker_flags(source.module.stamps, pin.release);
         let output = dir.join("program");
@@ -311,8 +333,22 @@ fn linker_flags(stamps: &[&str], release: &str) -> String {
     flags
 }
 
-/// Writes a `go.mod` and `go.sum` that build a package of `module` with exactly the module's own dependencies.
-fn write_go_module(dir: &Path, module: &Module, version: &str) -> Result<()> {
+fn copy_files(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("create {}", to.display()))?;
+    for entry in fs::read_dir(from).with_context(|| format!("list {}", from.display()))? {
+        let entry = entry.with_context(|| format!("list {}", from.display()))?;
+        let text = fs::read(entry.path()).with_context(|| format!("read {}", entry.path().display()))?;
+        // Written anew: the module's own files are read-only.
+        let copy = to.join(entry.file_name());
+        let _ = fs::remove_file(&copy);
+        fs::write(&copy, text).with_context(|| format!("write {}", copy.display()))?;
+    }
+    Ok(())
+}
+
+/// Writes a `go.mod` and `go.sum` that build a package of `module` with exactly the module's own dependencies, and
+/// tells where the module's files are.
+fn write_go_module(dir: &Path, module: &Module, version: &str) -> Result<PathBuf> {
     let answer =
         go(dir, false, ["mod", "download", "-json", &format!("{}@{version}", module.path)].map(OsStr::new))?;
     let answer: serde_json::Value = serde_json::from_slice(&answer).context("parse go's answer")?;
@@ -322,7 +358,8 @@ fn write_go_module(dir: &Path, module: &Module, version: &str) -> Result<()> {
     fs::write(dir.join("go.mod"), derived_go_mod(&original, module.path, version)?)
         .context("write go.mod")?;
     let sums = fs::read(Path::new(source).join("go.sum")).context("read the module's go.sum")?;
-    fs::write(dir.join("go.sum"), sums).context("write go.sum")
+    fs::write(dir.join("go.sum"), sums).context("write go.sum")?;
+    Ok(PathBuf::from(source))
 }
 
 /// The module's own `go.mod` under another name, requiring the module itself. Its replacements by folders, which

@@ -30,13 +30,15 @@ pub enum Component {
     Prometheus,
     /// vmagent, remote-writing to [`Component::PrometheusReceiver`].
     Vmagent,
+    /// prometheus-operator. Starts only after its custom resources are installed, so not together with the API server.
+    PrometheusOperator,
     /// Debian's node_exporter; any number of them, each at an address of its own.
     NodeExporter,
 }
 
 impl Component {
     /// Every component, in the order in which they start.
-    pub const ALL: [Component; 8] = [
+    pub const ALL: [Component; 9] = [
         Component::Etcd,
         Component::KubeApiserver,
         Component::Kwok,
@@ -44,6 +46,7 @@ impl Component {
         Component::PrometheusReceiver,
         Component::Prometheus,
         Component::Vmagent,
+        Component::PrometheusOperator,
         Component::NodeExporter,
     ];
 
@@ -57,6 +60,7 @@ impl Component {
             Component::PrometheusReceiver => "prometheus-receiver",
             Component::Prometheus => "prometheus",
             Component::Vmagent => "vmagent",
+            Component::PrometheusOperator => "prometheus-operator",
             Component::NodeExporter => "node-exporter",
         }
     }
@@ -70,6 +74,7 @@ impl Component {
             Component::KubeStateMetrics => Program::KubeStateMetrics,
             Component::PrometheusReceiver | Component::Prometheus => Program::Prometheus,
             Component::Vmagent => Program::Vmagent,
+            Component::PrometheusOperator => Program::PrometheusOperator,
             Component::NodeExporter => Program::NodeExporter,
         }
     }
@@ -78,7 +83,9 @@ impl Component {
     fn needs(self) -> &'static [Component] {
         match self {
             Component::KubeApiserver => &[Component::Etcd],
-            Component::Kwok | Component::KubeStateMetrics => &[Component::Etcd, Component::KubeApiserver],
+            Component::Kwok | Component::KubeStateMetrics | Component::PrometheusOperator => {
+                &[Component::Etcd, Component::KubeApiserver]
+            }
             Component::Vmagent => &[Component::PrometheusReceiver],
             Component::Etcd
             | Component::PrometheusReceiver
@@ -128,6 +135,7 @@ pub(super) fn launches(rig: &Rig, component: Component) -> Result<Vec<Launch>> {
             (prometheus(&dir, &rig.config_file(component)?, address), "http", "/-/ready")
         }
         Component::Vmagent => (vmagent(rig, &dir, address)?, "http", "/health"),
+        Component::PrometheusOperator => (prometheus_operator(rig, address), "http", "/healthz"),
         Component::NodeExporter => unreachable!("has its own function"),
     };
     args.extend(rig.options.arguments_of(component));
@@ -243,6 +251,14 @@ fn vmagent(rig: &Rig, dir: &Path, address: SocketAddr) -> Result<Vec<String>> {
         format!("-remoteWrite.tmpDataPath={}", dir.join("data").display()),
         "-loggerLevel=WARN".to_owned(),
     ])
+}
+
+fn prometheus_operator(rig: &Rig, address: SocketAddr) -> Vec<String> {
+    vec![
+        format!("--kubeconfig={}", rig.kubeconfig().display()),
+        format!("--web.listen-address={address}"),
+        "--log-level=warn".to_owned(),
+    ]
 }
 
 /// All listen on one port, each at its own address, as they would on the nodes of a cluster.

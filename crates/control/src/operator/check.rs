@@ -8,9 +8,8 @@ use outrigger_model::duration;
 use super::Defaults;
 use super::assets::{AssetProblem, Assets};
 use super::resource::{
-    Authorization, BasicAuth, Endpoint, KeySelector, KubernetesSd, Monitor, OAuth2, ObjectMeta,
-    PodMonitorSpec, ProbeSpec, Proxy, Relabeling, ScrapeConfigSpec, SdHttp, SecretOrConfigMap,
-    ServiceMonitorSpec, TlsConfig,
+    Authorization, BasicAuth, Endpoint, KeySelector, KubernetesSd, Monitor, OAuth2, PodMonitorSpec,
+    ProbeSpec, Proxy, Relabeling, ScrapeConfigSpec, SdHttp, SecretOrConfigMap, ServiceMonitorSpec, TlsConfig,
 };
 
 /// Why an object is not taken.
