@@ -328,7 +328,7 @@ impl Place {
 
     fn planned_move(&self) -> Option<Move> {
         let to = self.placement.owner;
-        (to != self.from).then(|| Move { key: self.placement.key, from: self.from, to })
+        (to != self.from).then_some(Move { key: self.placement.key, from: self.from, to })
     }
 }
 

@@ -339,12 +339,10 @@ impl Fleet {
                         self.effects.push(FleetEffect::AssignmentDelay(delay));
                     }
                 }
-                Order::Remove(key, _) => {
-                    if self.is_removing(key, id) {
-                        self.take_outside(key, id);
-                        let job = self.targets.job_name(key.job);
-                        self.effects.push(FleetEffect::DropSeries { job, id: key.id });
-                    }
+                Order::Remove(key, _) if self.is_removing(key, id) => {
+                    self.take_outside(key, id);
+                    let job = self.targets.job_name(key.job);
+                    self.effects.push(FleetEffect::DropSeries { job, id: key.id });
                 }
                 _ => {}
             }

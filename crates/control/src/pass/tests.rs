@@ -24,9 +24,9 @@ use crate::job::Counts;
 use crate::live_job::{KubernetesProvider, Provider, TargetSink};
 use crate::reporter::Reporter;
 
-/// An engine that keeps its targets by id.
+/// An engine that keeps its targets by id, and how many there were when it heard that these are all.
 #[derive(Default)]
-struct Engine(Mutex<BTreeMap<u64, String>>);
+struct Engine(Mutex<BTreeMap<u64, String>>, Mutex<Vec<usize>>);
 
 impl TargetSink for Engine {
     fn apply(&self, delta: TargetDelta) {
@@ -38,6 +38,11 @@ impl TargetSink for Engine {
             let text = format!("{} {:?}", target.url, target.labels);
             assert!(targets.insert(target.id.0, text).is_none(), "added a target twice");
         }
+    }
+
+    fn synced(&self, _job: &Arc<str>) {
+        let targets = self.0.lock().len();
+        self.1.lock().push(targets);
     }
 }
 
@@ -420,6 +425,7 @@ fn nothing_is_found_and_nothing_is_lost_before_everything_needed_is_listed() {
     cluster.commit_generation(ResourceKind::Endpoints);
     pass.run(&cluster);
     assert!(rig.found().0.is_empty(), "pods and services are not listed yet");
+    assert!(rig.engine.1.lock().is_empty(), "it is not known yet what there is");
     for resource in [ResourceKind::Pod, ResourceKind::Service] {
         cluster.begin_generation(resource);
         cluster.commit_generation(resource);
@@ -433,6 +439,7 @@ fn nothing_is_found_and_nothing_is_lost_before_everything_needed_is_listed() {
     cluster.commit_generation(ResourceKind::Endpoints);
     pass.run(&cluster);
     assert!(rig.found().0.is_empty());
+    assert_eq!(*rig.engine.1.lock(), [1], "said once, after the targets");
 }
 
 #[test]
