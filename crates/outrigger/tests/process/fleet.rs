@@ -12,7 +12,7 @@ use crate::run::{NODES_AND_PODS, OVERVIEW};
 const TARGETS: &str = "/api/v1/targets?state=active";
 
 /// A master on a configuration with `more` below `outrigger`.
-async fn master(scene: &Scene, directory: TempDir, more: &str) -> Outrigger {
+pub(crate) async fn master(scene: &Scene, directory: TempDir, more: &str) -> Outrigger {
     let config = scene.config(NODES_AND_PODS);
     let config = config.trim_end().strip_suffix('}').expect("outrigger is last and in flow style").to_owned();
     let path = directory.path().join("master.yml");
@@ -23,16 +23,16 @@ async fn master(scene: &Scene, directory: TempDir, more: &str) -> Outrigger {
 }
 
 /// The address of a master's config centre.
-fn centre(master: &Outrigger) -> String {
+pub(crate) fn centre(master: &Outrigger) -> String {
     let address = master.logged("config centre listening", "address");
     format!("http://{}", address.expect("a master says where it listens"))
 }
 
-async fn worker(name: &str, centre: &str, directory: TempDir, more: &str) -> Outrigger {
+pub(crate) async fn worker(name: &str, centre: &str, directory: TempDir, more: &str) -> Outrigger {
     let path = directory.path().join("worker.yml");
     std::fs::write(
         &path,
-        format!("outrigger: {{worker: {{name: {name}, masters: [\"{centre}\"]{more}}}}}\n"),
+        format!("outrigger: {{worker: {{name: \"{name}\", masters: [\"{centre}\"]{more}}}}}\n"),
     )
     .expect("writable");
     let (config, data) = (path_text(&path), path_text(&directory.path().join("data")));
@@ -40,7 +40,7 @@ async fn worker(name: &str, centre: &str, directory: TempDir, more: &str) -> Out
         .await
 }
 
-fn directory() -> TempDir {
+pub(crate) fn directory() -> TempDir {
     tempfile::tempdir().expect("a temporary directory")
 }
 
@@ -61,7 +61,7 @@ async fn scraped(worker: &Outrigger) -> BTreeMap<String, String> {
 }
 
 /// Waits until the workers together scrape `count` targets successfully, none of them twice.
-async fn all_scraped(workers: &[&Outrigger], count: usize) {
+pub(crate) async fn all_scraped(workers: &[&Outrigger], count: usize) {
     let wait = async {
         loop {
             let mut up = Vec::new();

@@ -5,8 +5,49 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tokio::process::Command;
 
+use crate::fleet;
 use crate::harness::{Outrigger, PATIENCE, Scene, path_text};
 use crate::run::{NODES_AND_PODS, OVERVIEW, up};
+
+/// Pages of processes in a fleet: what must stand on each, and a picture of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_pages_of_a_fleet_show_its_workers_in_a_browser() {
+    let Some(chromium) = chromium() else { return };
+    let scene = Scene::start(40, 200).await;
+    let lead =
+        fleet::master(&scene, fleet::directory(), "centre: {name: master-a, listen: \"127.0.0.1:0\"}").await;
+    let centre = fleet::centre(&lead);
+    let one = fleet::worker("worker-<b>1</b>", &centre, fleet::directory(), ", zone: zone-a").await;
+    let two = fleet::worker("worker-2", &centre, fleet::directory(), ", zone: zone-b").await;
+    fleet::all_scraped(&[&one, &two], 90).await;
+    let profile = tempfile::tempdir().expect("a temporary directory");
+    for (process, name, parts) in [
+        (
+            &lead,
+            "fleet.png",
+            ["data-testid=\"workers\"", "worker-&lt;b&gt;1&lt;/b&gt;", "zone-b", "master-a"],
+        ),
+        (
+            &one,
+            "worker.png",
+            ["Assigned by master-a", "data-testid=\"remote-write\"", "worker-&lt;b&gt;1", "epoch"],
+        ),
+    ] {
+        let page = process.url("/");
+        let dom = browse(&chromium, profile.path(), &["--dump-dom".to_owned(), page.clone()]).await;
+        for part in parts {
+            assert!(dom.contains(part), "{part} is not on the page:\n{dom}");
+        }
+        let picture = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        browse(&chromium, profile.path(), &[format!("--screenshot={}", path_text(&picture)), page]).await;
+        println!("picture: {}", picture.display());
+    }
+    // Without its master the worker says so, and goes on.
+    let _ = lead.kill().await;
+    one.until(OVERVIEW, "no master", |v| v["assignment"]["master"].is_null()).await;
+    let dom = browse(&chromium, profile.path(), &["--dump-dom".to_owned(), one.url("/")]).await;
+    assert!(dom.contains("data-testid=\"no-master\""), "{dom}");
+}
 
 /// Chromium, or `None` with a line that says what was left out; missing where `CI` is set it is a failure.
 fn chromium() -> Option<PathBuf> {
