@@ -253,6 +253,7 @@ impl Election {
         if stopped {
             tracing::info!(epoch, "this master has resigned");
         } else {
+            self.terms.lost.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
                 epoch,
                 "this master does not lead any more: its lease could not be renewed in time"

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use outrigger_control::election::{Election, Standing};
 use outrigger_control::store::{EtcdStore, StateStore, StoreError};
+use outrigger_rt::metrics::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +22,7 @@ struct Master {
     standing: watch::Receiver<Standing>,
     store: EtcdStore,
     stop: CancellationToken,
+    registry: Registry,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -28,9 +30,10 @@ impl Master {
     fn start(name: &'static str, endpoints: Vec<String>) -> Self {
         let store = store(endpoints);
         let election = Election::new(Arc::new(store.clone()) as Arc<dyn StateStore>, candidate(name), TTL);
-        let (standing, stop) = (election.standing(), CancellationToken::new());
+        let (standing, stop, registry) = (election.standing(), CancellationToken::new(), Registry::new());
+        election.register(&registry);
         let task = tokio::spawn(election.run(stop.clone()));
-        Self { name, standing, store, stop, task }
+        Self { name, standing, store, stop, registry, task }
     }
 
     fn epoch(&self) -> Option<u64> {
@@ -45,6 +48,11 @@ impl Master {
     async fn not_led(&mut self) {
         let standby = self.standing.wait_for(|standing| matches!(standing, Standing::Standby { .. }));
         soon(&format!("{} is a standby", self.name), standby).await.unwrap();
+    }
+
+    /// A line of the metrics.
+    fn shows(&self, line: &str) -> bool {
+        self.registry.render().lines().any(|shown| shown == line)
     }
 
     fn leader_seen(&self) -> Option<String> {
@@ -111,6 +119,12 @@ async fn the_standby_takes_over_when_the_leader_stops_or_falls_silent() {
     one.not_led().await;
     let second = two.led().await;
     assert!(second > first);
+    assert!(
+        two.shows(&format!("outrigger_election_epoch {second}")) && two.shows("outrigger_election_leading 1")
+    );
+    eventually("the loss is counted", async || one.shows("outrigger_election_lost_terms_total 1")).await;
+    assert!(one.shows("outrigger_election_leading 0") && one.shows("outrigger_election_terms_total 1"));
+    eventually("the store's failure is shown", async || one.shows("outrigger_store_up 0")).await;
     proxy.mend();
     eventually("one knows two", async || one.leader_seen().as_deref() == Some("two")).await;
     // In good order: at once, not after the lease.
