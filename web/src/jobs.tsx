@@ -7,7 +7,8 @@ function showTargets(job: string): void {
   document.getElementById("targets")?.scrollIntoView({ behavior: "smooth" });
 }
 
-export function JobSection({ jobs }: { jobs: Job[] }) {
+/** A master only knows how many targets there are; `scraped` is false for it. */
+export function JobSection({ jobs, scraped }: { jobs: Job[]; scraped: boolean }) {
   return (
     <section>
       <h2>Jobs</h2>
@@ -17,9 +18,9 @@ export function JobSection({ jobs }: { jobs: Job[] }) {
             <tr>
               <th>job</th>
               <th>discovered by</th>
-              <th class="number">up</th>
-              <th class="number">down</th>
-              <th class="number">not yet</th>
+              {scraped && <th class="number">up</th>}
+              {scraped && <th class="number">down</th>}
+              <th class="number">{scraped ? "not yet" : "targets"}</th>
               <th class="number">dropped</th>
               <th class="number">errors</th>
               <th class="number">interval</th>
@@ -35,8 +36,8 @@ export function JobSection({ jobs }: { jobs: Job[] }) {
                   {job.over_target_limit && <span class="badge bad">over target_limit</span>}
                 </td>
                 <td>{job.discovery.join(", ")}</td>
-                <td class="number">{formatCount(job.up)}</td>
-                <td class={job.down > 0 ? "number bad" : "number"}>{formatCount(job.down)}</td>
+                {scraped && <td class="number">{formatCount(job.up)}</td>}
+                {scraped && <td class={job.down > 0 ? "number bad" : "number"}>{formatCount(job.down)}</td>}
                 <td class="number">{formatCount(job.unknown)}</td>
                 <td class="number">{formatCount(job.dropped)}</td>
                 <td class={job.errors > 0 ? "number bad" : "number"}>{formatCount(job.errors)}</td>

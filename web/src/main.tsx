@@ -21,7 +21,7 @@ function Page() {
         {data.fleet && <FleetSection fleet={data.fleet} now={data.now_ms} />}
         {data.assignment && <AssignmentSection assignment={data.assignment} now={data.now_ms} />}
         {data.refused_monitors.length > 0 && <MonitorSection monitors={data.refused_monitors} />}
-        <JobSection jobs={data.jobs} />
+        <JobSection jobs={data.jobs} scraped={data.role !== "master"} />
         {data.clusters.map((cluster) => (
           <ClusterSection key={`${cluster.name} ${cluster.server}`} cluster={cluster} now={data.now_ms} />
         ))}

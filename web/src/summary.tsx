@@ -45,6 +45,30 @@ export function Summary({ data }: { data: Overview }) {
   const requests = data.clusters.flatMap((cluster) => cluster.requests).reduce((n, r) => n + r.count, 0);
   const pending = data.remote_write.reduce((n, endpoint) => n + endpoint.pending_samples, 0);
   const down = sum((job) => job.down);
+  const fleet = data.fleet;
+  const mirror = (
+    <>
+      <Card title="objects mirrored">{formatCount(watches.reduce((n, w) => n + w.objects, 0))}</Card>
+      <Card title="mirror memory">{formatBytes(watches.reduce((n, w) => n + w.memory_bytes, 0))}</Card>
+      <Card title="API server requests">{formatCount(requests)}</Card>
+    </>
+  );
+  if (fleet) {
+    const connected = fleet.workers.filter((worker) => worker.state === "connected").length;
+    return (
+      <div class="cards">
+        <Card title="targets">{formatCount(sum((job) => job.unknown))}</Card>
+        <Card title="without a worker" tone={fleet.unassigned > 0 ? "bad" : ""}>
+          {formatCount(fleet.unassigned)}
+        </Card>
+        <Card title="series">{formatCount(fleet.workers.reduce((n, worker) => n + worker.series, 0))}</Card>
+        <Card title="workers connected" tone={connected < fleet.workers.length ? "bad" : ""}>
+          {formatCount(connected)} of {formatCount(fleet.workers.length)}
+        </Card>
+        {mirror}
+      </div>
+    );
+  }
   return (
     <div class="cards">
       <Card title="targets up">{formatCount(sum((job) => job.up))}</Card>
@@ -55,9 +79,7 @@ export function Summary({ data }: { data: Overview }) {
       <Card title="samples a second">
         {sampleRate.value === null ? "–" : formatCount(Math.round(sampleRate.value))}
       </Card>
-      <Card title="objects mirrored">{formatCount(watches.reduce((n, w) => n + w.objects, 0))}</Card>
-      <Card title="mirror memory">{formatBytes(watches.reduce((n, w) => n + w.memory_bytes, 0))}</Card>
-      <Card title="API server requests">{formatCount(requests)}</Card>
+      {mirror}
       <Card title="samples waiting to be sent">{formatCount(pending)}</Card>
     </div>
   );

@@ -1,7 +1,7 @@
 import { useState } from "preact/hooks";
 import type { Job, Labels, Target } from "./api";
 import { formatAge, formatCount, formatSeconds } from "./format";
-import { PAGE_SIZE, query, setQuery, targets } from "./state";
+import { overview, PAGE_SIZE, query, setQuery, targets } from "./state";
 
 const STATES = ["up", "down", "unknown", "dropped", "error"];
 const TONES: Record<string, string> = { up: "good", down: "bad", error: "bad", unknown: "warn" };
@@ -23,6 +23,18 @@ function LabelList({ title, labels }: { title: string; labels: Labels }) {
   );
 }
 
+/** Health, or on a master the worker: health is known to that. */
+function State({ target }: { target: Target }) {
+  if (overview.value?.role === "master" && target.state === "unknown") {
+    return target.workers.length > 0 ? (
+      <span class="badge good">on {target.workers.join(", ")}</span>
+    ) : (
+      <span class="badge warn">unassigned</span>
+    );
+  }
+  return <span class={`badge ${TONES[target.state] ?? ""}`}>{target.state}</span>;
+}
+
 function TargetRows({ target, now }: { target: Target; now: number }) {
   const [open, setOpen] = useState(false);
   const dropped = target.state === "dropped";
@@ -35,7 +47,7 @@ function TargetRows({ target, now }: { target: Target; now: number }) {
           </button>
         </td>
         <td>
-          <span class={`badge ${TONES[target.state] ?? ""}`}>{target.state}</span>
+          <State target={target} />
         </td>
         <td>{target.job}</td>
         <td class="number">{dropped ? "" : formatAge(target.last_scrape_ms, now)}</td>
@@ -49,7 +61,6 @@ function TargetRows({ target, now }: { target: Target; now: number }) {
             <div class="columns">
               <LabelList title="Discovered (before relabelling)" labels={target.discovered} />
               {!dropped && <LabelList title="Target (after relabelling)" labels={target.labels} />}
-              {target.workers.length > 0 && <p>Scraped by {target.workers.join(", ")}.</p>}
             </div>
           </td>
         </tr>
