@@ -564,6 +564,7 @@ impl Job {
             None => (plan.schedule.tick_from(now), 0),
         };
         shared.metrics.skipped_ticks.add(lost);
+        tracing::trace!(url = plan.target.url, now = now.millis(), tick = tick.millis(), lost, inherited = ?inherited.as_ref().map(Inherited::last), "target begins");
         let target = Arc::new(TargetLoop::new(number, Arc::clone(&self.state), plan, inherited));
         shared.schedule_scrape(Arc::clone(&target), tick);
         self.loops.insert(id, target);

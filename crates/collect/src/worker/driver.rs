@@ -15,8 +15,8 @@ use outrigger_rt::log_limit::LogLimit;
 use outrigger_storage::sealed::SealedFileError;
 use outrigger_wire::centre::{
     Applied, Assign, Configuration, FromMaster, FromWorker, Heartbeat, Hello, Inheritance, Jobs, Leaving,
-    PROTOCOL_MAX, PROTOCOL_MIN, Release, Remove, SelfMetrics, TargetIds, WORK_PATH, Welcome, WorkerStatus,
-    from_worker,
+    PROTOCOL_MAX, PROTOCOL_MIN, Release, ReleasedTarget, Remove, SelfMetrics, TargetIds, WORK_PATH, Welcome,
+    WorkerStatus, from_worker,
 };
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::{Backoff, random_number};
 use super::configuration::ReceivedConfiguration;
 use super::costs::CostReporter;
-use super::handovers::{Handovers, Next};
+use super::handovers::{self, Handovers, Next};
 use super::lateness::Lateness;
 use super::metrics::WorkerMetrics;
 use super::remembered::{Knowledge, LastScrape, Remembered};
@@ -60,6 +60,10 @@ const BUSY_OUTBOX: usize = 32;
 const NAME_TAKEN: Duration = Duration::from_secs(60);
 /// Clocks that are further apart than this are worth a line in the log.
 const CLOCK_OFFSET_MILLIS: u64 = 2_000;
+/// A master has so long to hear a worker's last words.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Most bytes of series in them.
+const FAREWELL_SERIES_BYTES: usize = 32 << 20;
 /// Longest error in a message.
 const MAX_ERROR_BYTES: usize = 4_096;
 
@@ -321,13 +325,56 @@ impl Driver {
             }
             self.show();
         }
-        (self.opening, self.stream) = (None, None);
+        self.opening = None;
         self.resume();
         engine_stop.cancel();
         if let Err(error) = engine.await {
             tracing::error!(%error, "the scrape engine ended badly");
         }
+        self.bid_farewell().await;
         self.save_at_the_end().await;
+        self.hang_up().await;
+    }
+
+    /// Tells the master about targets that nobody has taken over, so that their next owner misses no tick: they are
+    /// given elsewhere, or back to the next process of this name.
+    async fn bid_farewell(&mut self) {
+        let joined = self.view.lock().master.is_some();
+        let Some(stream) = self.stream.as_ref().filter(|_| joined) else { return };
+        let mut room = FAREWELL_SERIES_BYTES;
+        let left = last_scrapes(&self.options.engine).map(|mut last| {
+            match room.checked_sub(last.inheritance.series.len()) {
+                Some(rest) => room = rest,
+                None => last.inheritance.series = Vec::new(),
+            }
+            ReleasedTarget { job: last.job, id: last.id, inheritance: Some(last.inheritance) }
+        });
+        let mut messages: Vec<FromWorker> = std::mem::take(&mut self.outbox).into();
+        let farewell = handovers::messages(left.map(|target| (0, target)));
+        messages.extend(
+            farewell
+                .into_iter()
+                .map(|released| FromWorker { kind: Some(from_worker::Kind::Released(released)) }),
+        );
+        let sending = async {
+            for message in messages {
+                if stream.sender.send(message).await.is_err() {
+                    break;
+                }
+            }
+        };
+        if tokio::time::timeout(FAREWELL, sending).await.is_err() {
+            tracing::warn!("the master does not listen: it is not told about the last scrapes");
+        }
+    }
+
+    /// Ends the stream once the master has heard everything.
+    async fn hang_up(&mut self) {
+        let Some(Stream { sender, mut receiver }) = self.stream.take() else { return };
+        drop(sender);
+        let rest = async { while let Ok(Some(_)) = receiver.next().await {} };
+        // One that does not hang up, too, is left alone.
+        let _ = tokio::time::timeout(FAREWELL, rest).await;
     }
 
     /// Waits for the next thing to happen.

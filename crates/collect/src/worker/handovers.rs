@@ -147,7 +147,8 @@ impl Handovers {
     }
 }
 
-fn messages(told: Vec<(u64, ReleasedTarget)>) -> Vec<Released> {
+/// Messages of bounded size, in this order, about targets with the request that each answers.
+pub(crate) fn messages(told: impl IntoIterator<Item = (u64, ReleasedTarget)>) -> Vec<Released> {
     let mut messages: Vec<Released> = Vec::new();
     let mut bytes = 0;
     for (request, target) in told {

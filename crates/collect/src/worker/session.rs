@@ -87,7 +87,7 @@ pub(crate) enum Effect {
     NameTaken,
     /// Something that people should know.
     Warn(Warning),
-    /// Nothing more will happen.
+    /// Nothing more will happen; a stream that is still there is good for a last word.
     End,
 }
 
@@ -392,7 +392,7 @@ impl Session {
 
     fn end(&mut self) -> Vec<Effect> {
         self.state = State::Ended;
-        vec![Effect::Close, Effect::End]
+        vec![Effect::End]
     }
 
     fn address(&self) -> Option<&str> {
@@ -639,13 +639,13 @@ mod tests {
                 Some(after) => session.step(now + after, Event::Empty),
                 None => session.step(now + 2_000, Event::Due),
             };
-            assert_eq!(end, [Effect::Close, Effect::End], "{name}");
+            assert_eq!(end, [Effect::End], "{name}");
             assert_eq!(session.wake_at(), None);
         }
         // Without a master there is nobody to hand over to.
         let mut session = session(&["a"], 0);
         let grace = Duration::from_secs(2);
-        assert_eq!(session.step(0, Event::Stop { grace }), [Effect::Close, Effect::End]);
+        assert_eq!(session.step(0, Event::Stop { grace }), [Effect::End]);
     }
 
     proptest! {

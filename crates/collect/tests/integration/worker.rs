@@ -613,6 +613,29 @@ async fn a_worker_that_ends_hands_everything_over_first() {
     process.stop().await;
 }
 
+#[tokio::test]
+async fn a_worker_that_nobody_relieves_says_when_it_scraped_last() {
+    let mut master = Master::new().await;
+    let (script, count) = counting("a 1\n").await;
+    let mut process = Process::start(&[&master], None);
+    let mut stream = master.join(1).await;
+    stream.configure(1, &["job"]).await;
+    stream.assign(1, &target(1, script.url()), None).await;
+    scraped_again(&count).await;
+    process.stop.cancel();
+    // Nobody asks for the target.
+    let farewell = stream.released().await;
+    assert_eq!((farewell.request, farewell.targets.len()), (0, 1));
+    let left = farewell.targets[0].inheritance.as_ref().unwrap();
+    assert!(left.last_scrape_millis > 0 && !left.series.is_empty());
+    let at_the_end = count.load(Ordering::SeqCst);
+    while stream.next().await.is_some() {}
+    drop(stream);
+    process.ended().await;
+    assert_eq!(count.load(Ordering::SeqCst), at_the_end, "it is not scraped after that word");
+    assert_eq!(process.markers(), [""; 0]);
+}
+
 /// A target whose scrapes wait for permits.
 async fn gated() -> (crate::servers::Server, Arc<tokio::sync::Semaphore>, Arc<AtomicU32>) {
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
