@@ -1,6 +1,6 @@
 //! The state file under what happens to processes and disks.
 
-#![allow(clippy::unwrap_used, reason = "helper functions of tests are tests too")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helper functions of tests are tests too")]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
