@@ -34,7 +34,7 @@ use super::job::{JobSettings, JobState, cache_is_reusable};
 use super::metrics::{EngineMetrics, ScrapeTotals};
 use super::pending_stale::PendingStale;
 use super::schedule::Schedule;
-use super::status::{Health, TargetCost, TargetStatus};
+use super::status::{TargetCost, TargetStatus};
 use super::target_loop::{Action, Event, Plan, TargetLoop};
 use super::turn;
 use crate::batch::SampleSink;
@@ -110,6 +110,10 @@ pub(crate) struct Shared {
     /// Milliseconds; 0 is no limit.
     stall_limit: AtomicU64,
     stalled: Notify,
+    /// Somebody wants to know whose series change.
+    watch_changes: AtomicBool,
+    changed: Mutex<HashSet<(Arc<str>, TargetId)>>,
+    series_changed: Notify,
 }
 
 struct Job {
@@ -186,6 +190,9 @@ impl ScrapeEngine {
             paused: AtomicBool::new(false),
             stall_limit: AtomicU64::new(0),
             stalled: Notify::new(),
+            watch_changes: AtomicBool::new(false),
+            changed: Mutex::default(),
+            series_changed: Notify::new(),
         });
         register_collector(&options.registry, &shared);
         Self { shared, failure_log_writer: Arc::new(Mutex::new(Some(writer))) }
@@ -411,18 +418,25 @@ impl ScrapeEngine {
             let jobs = self.shared.jobs.lock();
             jobs.iter().map(|(name, job)| (Arc::clone(name), job.loops.values().cloned().collect())).collect()
         };
-        let cost = |target: &Arc<TargetLoop>| {
-            let plan = target.plan.load();
-            let status = target.status.lock();
-            let measured = (status.samples_post_metric_relabeling as u64, status.body_bytes as u64);
-            TargetCost {
-                id: plan.target.id,
-                interval: plan.target.interval,
-                measured: (status.health == Health::Up).then_some(measured),
-                series_changes: target.series_changes.load(Ordering::Relaxed),
-            }
-        };
+        let cost = |target: &Arc<TargetLoop>| target.cost();
         loops.into_iter().map(|(name, loops)| (name, loops.iter().map(cost).collect())).collect()
+    }
+
+    /// What one target costs; `None` when it is not known.
+    pub fn cost(&self, job: &str, target: TargetId) -> Option<TargetCost> {
+        let target = Arc::clone(self.shared.jobs.lock().get(job)?.loops.get(&target)?);
+        Some(target.cost())
+    }
+
+    /// Waits until the series of some target have changed since [`ScrapeEngine::take_changed`].
+    pub async fn series_changed(&self) {
+        self.shared.watch_changes.store(true, Ordering::Relaxed);
+        self.shared.series_changed.notified().await;
+    }
+
+    /// The targets whose series have changed since the last call, or the first of [`ScrapeEngine::series_changed`].
+    pub fn take_changed(&self) -> Vec<(Arc<str>, TargetId)> {
+        std::mem::take(&mut *self.shared.changed.lock()).into_iter().collect()
     }
 
     /// What the next owner of a target would need now; `None` when it is not known, while its scrape is under way, and
@@ -588,6 +602,16 @@ impl Shared {
         let seed = self.offset_seed.load(Ordering::Relaxed);
         let schedule = Schedule::with_phase(phase, target.id, seed, target.interval);
         Plan { target, settings: Arc::clone(settings), schedule }
+    }
+
+    /// Other series than before are there.
+    pub(crate) fn note_change(&self, target: &TargetLoop) {
+        target.series_changes.fetch_add(1, Ordering::Relaxed);
+        if self.watch_changes.load(Ordering::Relaxed) {
+            let id = target.plan.load().target.id;
+            self.changed.lock().insert((Arc::clone(&target.job.name), id));
+            self.series_changed.notify_one();
+        }
     }
 
     /// What was due at `due` is looked at only now.

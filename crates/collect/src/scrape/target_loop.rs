@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use arc_swap::ArcSwap;
 use outrigger_model::fault;
@@ -20,7 +20,7 @@ use super::metadata::MetadataWatch;
 use super::pending_stale::PendingStale;
 use super::schedule::Schedule;
 use super::series_limit::{SeriesLimit, SeriesLimits, Stamp};
-use super::status::TargetStatus;
+use super::status::{Health, TargetCost, TargetStatus};
 use crate::series::SeriesId;
 
 /// A target under its job's settings.
@@ -280,6 +280,19 @@ impl TargetLoop {
         **memory = Memory { counted: memory.counted, ..Memory::default() };
         memory.resize(shared);
         left
+    }
+
+    /// What it costs.
+    pub(crate) fn cost(&self) -> TargetCost {
+        let plan = self.plan.load();
+        let status = self.status.lock();
+        let measured = (status.samples_post_metric_relabeling as u64, status.body_bytes as u64);
+        TargetCost {
+            id: plan.target.id,
+            interval: plan.target.interval,
+            measured: (status.health == Health::Up).then_some(measured),
+            series_changes: self.series_changes.load(Ordering::Relaxed),
+        }
     }
 
     /// What the next owner would need now; `None` while a scrape is under way, or when there was none.

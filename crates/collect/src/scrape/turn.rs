@@ -142,7 +142,7 @@ impl Attempt<'_> {
         self.report(&mut memory, &mut ingested, error.is_none(), reported_body_bytes);
 
         if !ingested.appeared.is_empty() || ingested.samples.iter().any(|sample| is_stale_nan(sample.value)) {
-            target.series_changes.fetch_add(1, Ordering::Relaxed);
+            shared.note_change(target);
         }
         let table = memory.cache.table();
         let exposed = ingested.samples.iter().filter(|sample| !is_stale_nan(sample.value));

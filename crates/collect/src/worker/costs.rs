@@ -1,6 +1,6 @@
 //! What targets cost, as far as the master does not know it yet, and the series sets that their heirs would need.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::scrape::{ScrapeEngine, TargetCost};
 const MAX_TARGETS: usize = 2_000;
 /// Most bytes of series sets in one message, beyond the first.
 const MAX_SET_BYTES: usize = 1 << 20;
-/// Series sets that may be sent in one second, bytes; those that were sent longest ago come first.
+/// Series sets that may be sent in one second, bytes.
 const SET_BYTES_PER_SECOND: u64 = 512 << 10;
 /// A larger set is not sent: its target's series would not get stale markers if this worker died.
 const MAX_SET: usize = 4 << 20;
@@ -25,22 +25,27 @@ const CHANGE: f64 = 0.1;
 #[derive(Debug, Default)]
 pub(crate) struct CostReporter {
     known: HashMap<Arc<str>, HashMap<TargetId, Known>>,
+    /// Targets whose series the master is to know, in this order, and the same for looking them up.
+    waiting: VecDeque<Key>,
+    is_waiting: HashSet<Key>,
     /// Bytes of series sets that may be sent.
     allowance: u64,
-    last_round: Option<Millis>,
+    filled: Option<Millis>,
 }
+
+type Key = (Arc<str>, TargetId);
 
 #[derive(Debug, Clone, Copy)]
 struct Known {
     series: u64,
     body_bytes: u64,
     at: Millis,
-    /// The state of its series and when they were sent; `None` before the first time.
-    set: Option<(u32, Millis)>,
+    /// The state of its series that was sent.
+    set: Option<u32>,
 }
 
 /// Targets that are worth a word.
-type Lines = BTreeMap<(Arc<str>, TargetId), Line>;
+type Lines = BTreeMap<Key, Line>;
 
 struct Line {
     series: u64,
@@ -54,101 +59,113 @@ impl CostReporter {
         *self = Self::default();
     }
 
-    /// What is new at `now`, in messages of bounded size.
-    pub(crate) fn round(&mut self, engine: &ScrapeEngine, now: Millis) -> Vec<Costs> {
-        let passed = now - self.last_round.replace(now).unwrap_or(now);
-        self.allowance =
-            (self.allowance + passed * SET_BYTES_PER_SECOND / 1_000).min(8 * SET_BYTES_PER_SECOND);
+    /// Costs that are new at `now`, in messages of bounded size. Targets whose series are new wait for
+    /// [`CostReporter::sets`] then.
+    pub(crate) fn costs(&mut self, engine: &ScrapeEngine, now: Millis) -> Vec<Costs> {
         let mut lines = Lines::new();
-        let mut due = Vec::new();
         let mut known = HashMap::new();
         for (job, targets) in engine.costs() {
             let before = self.known.remove(&job).unwrap_or_default();
-            let of_job = targets.iter().filter_map(|target| {
-                let known = before.get(&target.id).copied();
-                let next = match target.measured {
-                    None => known?,
-                    Some(measured) => {
-                        compare(known, measured, target.interval, now, |(series, body_bytes)| {
-                            let line = Line { series, body_bytes, set: Vec::new() };
-                            lines.insert((Arc::clone(&job), target.id), line);
-                        })
-                    }
+            let mut of_job = HashMap::with_capacity(targets.len());
+            for target in targets {
+                let tell = |(series, body_bytes)| {
+                    let line = Line { series, body_bytes, set: Vec::new() };
+                    lines.insert((Arc::clone(&job), target.id), line);
                 };
-                if next.wants_set(target, now) {
-                    due.push((next.set.map_or(0, |(_, at)| at), Arc::clone(&job), *target));
+                let Some(next) = compare(before.get(&target.id).copied(), &target, now, tell) else {
+                    continue;
+                };
+                if next.set != Some(target.series_changes) {
+                    self.wait((Arc::clone(&job), target.id));
                 }
-                Some((target.id, next))
-            });
-            let of_job = of_job.collect();
+                of_job.insert(target.id, next);
+            }
             known.insert(job, of_job);
         }
         self.known = known;
-        due.sort_by_key(|(at, ..)| *at);
-        for (_, job, target) in due {
+        messages(lines)
+    }
+
+    /// The series of a target have changed.
+    pub(crate) fn wait(&mut self, key: Key) {
+        if self.is_waiting.insert(key.clone()) {
+            self.waiting.push_back(key);
+        }
+    }
+
+    /// Whether [`CostReporter::sets`] has something to do.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Series sets, as far as they may be sent now, in messages of bounded size.
+    pub(crate) fn sets(&mut self, engine: &ScrapeEngine, now: Millis) -> Vec<Costs> {
+        let passed = self.filled.replace(now).map_or(1_000, |filled| now - filled);
+        self.allowance =
+            (self.allowance + passed * SET_BYTES_PER_SECOND / 1_000).min(4 * SET_BYTES_PER_SECOND);
+        let mut lines = Lines::new();
+        for _ in 0..self.waiting.len() {
             if self.allowance == 0 {
                 break;
             }
-            self.add_set(engine, &job, &target, now, &mut lines);
+            let Some(key) = self.waiting.pop_front() else { break };
+            let Some(target) = engine.cost(&key.0, key.1) else {
+                self.is_waiting.remove(&key);
+                continue;
+            };
+            // A scrape is under way: later.
+            let Some(inheritance) = engine.inheritance(&key.0, key.1) else {
+                self.waiting.push_back(key);
+                continue;
+            };
+            self.is_waiting.remove(&key);
+            self.add_set(key, &target, inheritance.series, now, &mut lines);
         }
-        let mut messages = Messages::default();
-        lines.into_iter().for_each(|((job, id), line)| messages.push(&job, id, line));
-        messages.finish()
+        messages(lines)
     }
 
-    fn add_set(
-        &mut self,
-        engine: &ScrapeEngine,
-        job: &Arc<str>,
-        target: &TargetCost,
-        now: Millis,
-        lines: &mut Lines,
-    ) {
-        // A scrape is under way: next time.
-        let Some(inheritance) = engine.inheritance(job, target.id) else { return };
-        let Some(known) = self.known.get_mut(job).and_then(|known| known.get_mut(&target.id)) else { return };
-        known.set = Some((target.series_changes, now));
-        let set = inheritance.series;
+    fn add_set(&mut self, key: Key, target: &TargetCost, set: Vec<u8>, now: Millis, lines: &mut Lines) {
+        let of_job = self.known.entry(Arc::clone(&key.0)).or_default();
+        let known = of_job.entry(key.1).or_insert_with(|| {
+            let (series, body_bytes) = target.measured.unwrap_or_default();
+            Known { series, body_bytes, at: now, set: None }
+        });
+        if known.set == Some(target.series_changes) {
+            return;
+        }
+        known.set = Some(target.series_changes);
         if set.len() > MAX_SET {
-            tracing::debug!(job = &**job, bytes = set.len(), "a series set is too large to be sent");
+            tracing::debug!(job = &*key.0, bytes = set.len(), "a series set is too large to be sent");
             return;
         }
         self.allowance = self.allowance.saturating_sub(set.len() as u64);
-        let (series, body_bytes) = (known.series, known.body_bytes);
-        let line = lines.entry((Arc::clone(job), target.id));
-        line.or_insert(Line { series, body_bytes, set: Vec::new() }).set = set;
+        lines.insert(key, Line { series: known.series, body_bytes: known.body_bytes, set });
     }
 }
 
-/// What the master knows of a target then; `tell` is called when it has to be told what was measured.
+/// What the master knows of a target then, if anything; `tell` is called when it has to be told what was measured.
 fn compare(
     known: Option<Known>,
-    measured: (u64, u64),
-    interval: Duration,
+    target: &TargetCost,
     now: Millis,
     tell: impl FnOnce((u64, u64)),
-) -> Known {
-    let (series, body_bytes) = measured;
+) -> Option<Known> {
+    let Some((series, body_bytes)) = target.measured else { return known };
     let is_news = known.is_none_or(|known| {
         let changed = differs(known.series, series) || differs(known.body_bytes, body_bytes);
-        changed && now - known.at >= millis(interval)
+        changed && now - known.at >= millis(target.interval)
     });
-    match known {
-        Some(known) if !is_news => known,
-        known => {
-            tell(measured);
-            Known { series, body_bytes, at: now, set: known.and_then(|known| known.set) }
-        }
+    if !is_news {
+        return known;
     }
+    tell((series, body_bytes));
+    Some(Known { series, body_bytes, at: now, set: known.and_then(|known| known.set) })
 }
 
-impl Known {
-    /// Whether an heir would need other series than those that the master has.
-    fn wants_set(&self, target: &TargetCost, now: Millis) -> bool {
-        self.set.is_none_or(|(changes, at)| {
-            changes != target.series_changes && now - at >= millis(target.interval)
-        })
-    }
+fn messages(lines: Lines) -> Vec<Costs> {
+    let mut messages = Messages::default();
+    lines.into_iter().for_each(|((job, id), line)| messages.push(&job, id, line));
+    messages.finish()
 }
 
 /// Messages of bounded size.

@@ -37,8 +37,10 @@ use super::{BuildWorkerError, Channels, WorkerOptions, usage};
 use crate::remote_write::QueueBounds;
 use crate::scrape::{HandedOver, HandoverSender, ScrapeEngine};
 
-/// Costs and series are looked at so often.
-const COSTS_PERIOD: Duration = Duration::from_secs(2);
+/// Costs are looked at so often.
+const COSTS_PERIOD: Duration = Duration::from_secs(5);
+/// Series that have changed are told so soon: what changes before that and this worker's death, its heirs do not know.
+const SETS_PERIOD: Duration = Duration::from_millis(100);
 /// A worker that leaves is not asked for targets for so long: there is nobody to take them.
 const LEAVING_PATIENCE: Duration = Duration::from_secs(3);
 /// The worker's own metrics are sent so often.
@@ -107,6 +109,8 @@ pub(super) struct Driver {
     /// Since when another process has this worker's name.
     name_taken: Option<Instant>,
     next_costs: Instant,
+    /// When series that have changed are told, if any have.
+    next_sets: Option<Instant>,
     next_self_metrics: Instant,
     leaving: bool,
     /// When the master last asked for targets, or was told of some, or heard that the worker leaves.
@@ -136,6 +140,7 @@ enum Woken {
     Opened(Result<Stream, String>),
     Handed(HandedOver),
     Stalled,
+    SeriesChanged,
     Round,
     Saved(Duration, Result<(), SealedFileError>),
 }
@@ -211,6 +216,7 @@ impl Driver {
             first_word: None,
             name_taken: None,
             next_costs: now,
+            next_sets: None,
             next_self_metrics: now,
             leaving: false,
             last_release: now,
@@ -311,6 +317,10 @@ impl Driver {
                 }
                 Woken::Round => None,
                 Woken::Stalled => Some(self.stalled()),
+                Woken::SeriesChanged => {
+                    self.next_sets = Some(Instant::now() + SETS_PERIOD);
+                    None
+                }
                 Woken::Saved(took, result) => {
                     self.saved(took, result);
                     None
@@ -390,6 +400,7 @@ impl Driver {
             biased;
             () = stop.cancelled(), if !self.leaving => Woken::Stopped,
             () = self.options.engine.stalled() => Woken::Stalled,
+            () = self.options.engine.series_changed(), if self.next_sets.is_none() => Woken::SeriesChanged,
             Some(handed) = self.handed_over.1.recv() => Woken::Handed(handed),
             permit = reserve(sender), if has_mail => {
                 match (permit, self.outbox.pop_front()) {
@@ -780,6 +791,7 @@ impl Driver {
         let mut at = Instant::now() + COSTS_PERIOD;
         if self.view.lock().master.is_some() {
             at = at.min(self.next_costs).min(self.next_self_metrics);
+            at = self.next_sets.map_or(at, |sets| at.min(sets));
         }
         if self.remembered.is_some() {
             if self.saving.dirty && self.saving.running.is_none() {
@@ -800,10 +812,16 @@ impl Driver {
         if joined && now >= self.next_costs {
             self.next_costs = now + COSTS_PERIOD;
             if self.may_send("costs") {
-                for costs in self.costs.round(&self.options.engine, self.now()) {
+                for costs in self.costs.costs(&self.options.engine, self.now()) {
                     self.send(from_worker::Kind::Costs(costs));
                 }
             }
+            if self.costs.has_waiting() {
+                self.next_sets.get_or_insert(now);
+            }
+        }
+        if joined && self.next_sets.is_some_and(|sets| now >= sets) {
+            self.tell_series(now);
         }
         if joined && now >= self.next_self_metrics {
             self.next_self_metrics = now + SELF_METRICS_PERIOD;
@@ -823,6 +841,18 @@ impl Driver {
                 self.save_series();
             }
         }
+    }
+
+    fn tell_series(&mut self, now: Instant) {
+        for key in self.options.engine.take_changed() {
+            self.costs.wait(key);
+        }
+        if self.outbox.len() < BUSY_OUTBOX {
+            for costs in self.costs.sets(&self.options.engine, self.now()) {
+                self.send(from_worker::Kind::Costs(costs));
+            }
+        }
+        self.next_sets = self.costs.has_waiting().then(|| now + SETS_PERIOD);
     }
 
     /// What is not urgent waits for a master that is slow to listen.
