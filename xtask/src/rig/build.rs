@@ -29,13 +29,15 @@ pub enum Program {
     Vmagent,
     /// prometheus-operator, which makes Prometheus' configuration of ServiceMonitors and the like.
     PrometheusOperator,
+    /// Helm 3, which checks and renders the chart.
+    Helm,
     /// Debian's `prometheus-node-exporter`; not built, looked up.
     NodeExporter,
 }
 
 impl Program {
     /// Every program.
-    pub const ALL: [Program; 10] = [
+    pub const ALL: [Program; 11] = [
         Program::Etcd,
         Program::KubeApiserver,
         Program::Kubectl,
@@ -45,6 +47,7 @@ impl Program {
         Program::KubeStateMetrics,
         Program::Vmagent,
         Program::PrometheusOperator,
+        Program::Helm,
         Program::NodeExporter,
     ];
 
@@ -60,6 +63,7 @@ impl Program {
             Program::KubeStateMetrics => "kube-state-metrics",
             Program::Vmagent => "vmagent",
             Program::PrometheusOperator => "prometheus-operator",
+            Program::Helm => "helm",
             Program::NodeExporter => "node-exporter",
         }
     }
@@ -75,6 +79,7 @@ impl Program {
             Program::KubeStateMetrics => (&KUBE_STATE_METRICS, ""),
             Program::Vmagent => (&VICTORIA_METRICS, "/app/vmagent"),
             Program::PrometheusOperator => (&PROMETHEUS_OPERATOR, "/cmd/operator"),
+            Program::Helm => (&HELM, "/cmd/helm"),
             Program::NodeExporter => return None,
         };
         // The clouds' libraries are three quarters of Prometheus. promtool keeps them: its verdict on a
@@ -164,6 +169,12 @@ const PROMETHEUS_OPERATOR: Module = Module {
     path: "github.com/prometheus-operator/prometheus-operator",
     versions: &[ModuleVersion { release: "0.85.0", module: "v0.85.0" }],
     stamps: &["github.com/prometheus/common/version.Version={v}"],
+};
+
+const HELM: Module = Module {
+    path: "helm.sh/helm/v3",
+    versions: &[ModuleVersion { release: "3.22.0", module: "v3.22.0" }],
+    stamps: &["helm.sh/helm/v3/internal/version.version=v{v}"],
 };
 
 /// A program at a version: what `rig build` takes as `NAME` or `NAME@VERSION`.
