@@ -49,8 +49,10 @@ const SELF_METRICS_PERIOD: Duration = Duration::from_secs(15);
 const SAVE_PERIOD: Duration = Duration::from_secs(2);
 /// Writing may take one part in so many of the time.
 const SAVE_SHARE: u32 = 20;
-/// Series of the last scrapes are on disk so often.
-const SAVE_SERIES_PERIOD: Duration = Duration::from_secs(5 * 60);
+/// Series of the last scrapes are on disk so often, or less where writing takes long.
+const SAVE_SERIES_PERIOD: Duration = Duration::from_secs(10);
+/// Writing them may take one part in so many of the time.
+const SAVE_SERIES_SHARE: u32 = 100;
 /// Scrapes from the disk's assignment wait so long for a master that knows better.
 const FIRST_WORD: Duration = Duration::from_secs(1);
 /// And so long for what it says after its first answer.
@@ -130,7 +132,7 @@ struct Saving {
     not_before: Instant,
     running: Option<JoinHandle<(Duration, Result<(), SealedFileError>)>>,
     next_series: Instant,
-    running_series: Option<JoinHandle<()>>,
+    running_series: Option<JoinHandle<Duration>>,
 }
 
 /// What woke the task.
@@ -260,14 +262,16 @@ impl Driver {
         if knowledge.targets.is_empty() {
             return;
         }
-        let series = self.remembered.as_ref().map(|remembered| remembered.load_series()).unwrap_or_default();
+        let series = self.remembered.as_ref().map(|remembered| remembered.take_series()).unwrap_or_default();
         let mut series: HashMap<(String, u64), _> =
             series.into_iter().map(|last| ((last.job, last.id), last.inheritance)).collect();
         let now = self.options.clock.now();
         let targets = knowledge.targets.into_iter().map(|target| {
             let inheritance = series.remove(&(target.job.to_string(), target.id.0)).map(|mut left| {
-                let age = now.since(Timestamp::from_millis(left.last_scrape_millis));
-                left.last_scrape_age_millis = u64::try_from(age).unwrap_or(0);
+                if left.last_scrape_millis != 0 {
+                    let age = now.since(Timestamp::from_millis(left.last_scrape_millis));
+                    left.last_scrape_age_millis = u64::try_from(age).unwrap_or(0);
+                }
                 left
             });
             (target, inheritance)
@@ -423,6 +427,12 @@ impl Driver {
                     Ok((took, result)) => Woken::Saved(took, result),
                     Err(_) => Woken::Round,
                 }
+            }
+            saved = finished(&mut self.saving.running_series) => {
+                self.saving.running_series = None;
+                let pause = SAVE_SERIES_PERIOD.max(saved.unwrap_or_default() * SAVE_SERIES_SHARE);
+                self.saving.next_series = Instant::now() + pause;
+                Woken::Round
             }
             () = sleep_until(due) => Woken::Session(Event::Due),
             () = tokio::time::sleep_until(round) => Woken::Round,
@@ -797,7 +807,9 @@ impl Driver {
             if self.saving.dirty && self.saving.running.is_none() {
                 at = at.min(self.saving.not_before);
             }
-            at = at.min(self.saving.next_series);
+            if self.saving.running_series.is_none() {
+                at = at.min(self.saving.next_series);
+            }
         }
         self.first_word.as_ref().map_or(at, |wait| at.min(wait.until))
     }
@@ -836,8 +848,7 @@ impl Driver {
             if self.saving.dirty && self.saving.running.is_none() && now >= self.saving.not_before {
                 self.save();
             }
-            if now >= self.saving.next_series {
-                self.saving.next_series = now + SAVE_SERIES_PERIOD;
+            if self.saving.running_series.is_none() && now >= self.saving.next_series {
                 self.save_series();
             }
         }
@@ -934,14 +945,21 @@ impl Driver {
         }
     }
 
+    /// Keeps the series of the last scrapes for a process that comes after this one has been killed. It cannot know when
+    /// the last scrapes will have been.
     fn save_series(&mut self) {
-        let running = self.saving.running_series.as_ref().is_some_and(|running| !running.is_finished());
-        let Some(remembered) = self.remembered.clone().filter(|_| !running) else { return };
+        let Some(remembered) = self.remembered.clone() else { return };
         let engine = self.options.engine.clone();
         self.saving.running_series = Some(tokio::task::spawn_blocking(move || {
-            if let Err(error) = remembered.save_series(last_scrapes(&engine)) {
+            let began = Instant::now();
+            let scrapes = last_scrapes(&engine).map(|last| {
+                let series = last.inheritance.series;
+                LastScrape { inheritance: Inheritance { series, ..Inheritance::default() }, ..last }
+            });
+            if let Err(error) = remembered.save_series(scrapes) {
                 tracing::error!(error = fault::chain(&error), "series of the last scrapes are not on disk");
             }
+            began.elapsed()
         }));
     }
 

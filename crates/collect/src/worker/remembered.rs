@@ -149,9 +149,13 @@ impl Remembered {
         Some(knowledge)
     }
 
-    /// The last scrapes of the process before. Blocks on the disk.
-    pub(crate) fn load_series(&self) -> Vec<LastScrape> {
+    /// The last scrapes of the process before; they are the last ones only once, so the file is removed. Blocks on the
+    /// disk.
+    pub(crate) fn take_series(&self) -> Vec<LastScrape> {
         let Some(bytes) = self.read(&self.series) else { return Vec::new() };
+        if let Err(error) = std::fs::remove_file(self.series.path()) {
+            tracing::error!(file = %self.series.path().display(), %error, "the file cannot be removed");
+        }
         let stored = self.decode::<StoredSeries>(&self.series, &bytes).unwrap_or_default();
         let known = |target: StoredTarget| {
             Some(LastScrape { job: target.job, id: target.id, inheritance: target.inheritance? })

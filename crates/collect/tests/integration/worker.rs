@@ -767,5 +767,8 @@ async fn series_that_vanish_during_a_restart_get_their_markers() {
     scraped_again(&count).await;
     scraped_again(&count).await;
     assert_eq!(process.markers(), ["b"]);
+    // The times of last scrapes are good for one restart only.
+    assert!(!directory.path().join("worker.series").exists());
     process.stop().await;
+    assert!(directory.path().join("worker.series").exists());
 }
