@@ -48,10 +48,6 @@ impl Fleet {
     pub(super) fn part(&mut self, now: Millis, session: SessionId) {
         let Some(worker) = self.workers.disconnect(session, now) else { return };
         let (id, draining) = (worker.id, worker.draining);
-        if draining {
-            // It said that it goes; whether it has is asked at once.
-            worker.presence = Presence::Away { since: now.saturating_sub(self.lease), probing: false };
-        }
         let unheard = std::mem::take(&mut worker.unconfirmed);
         let unsaid = std::mem::take(&mut worker.orders);
         if !self.is_leading() {
@@ -131,6 +127,14 @@ impl Fleet {
                 worker: Arc::clone(&worker.record.name),
                 address: worker.record.advertise.clone(),
             });
+        }
+    }
+
+    /// Another process came under the name of a worker that only answers: has it gone meanwhile?
+    pub(super) fn probe_soon(&mut self, now: Millis, name: &str) {
+        let worker = self.workers.named(name).and_then(|id| self.workers.get_mut(id));
+        if let Some(Presence::Unreachable { probe_at, .. }) = worker.map(|worker| &mut worker.presence) {
+            *probe_at = (*probe_at).min(now);
         }
     }
 
