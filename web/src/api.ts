@@ -91,6 +91,7 @@ export interface Fleet {
   leading: boolean;
   epoch: number;
   leader: string;
+  store_error: string | null;
   configuration_revision: string;
   workers_wanted: number;
   unassigned: number;

@@ -71,6 +71,7 @@ export function FleetSection({ fleet, now }: { fleet: Fleet; now: number }) {
           This master does not lead{fleet.leader ? `; ${fleet.leader} does` : ", and no other is known to"}.
         </p>
       )}
+      {fleet.store_error && <p class="notice bad">The store of the config centre: {fleet.store_error}</p>}
       {fleet.unassigned > 0 && (
         <p class="notice bad">{formatCount(fleet.unassigned)} targets have no worker that could scrape them.</p>
       )}

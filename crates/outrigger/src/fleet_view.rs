@@ -1,9 +1,12 @@
 //! A master's fleet and a worker's assignment, for the page and APIs.
 
+use std::sync::Arc;
+
 use outrigger_collect::worker::Worker;
 use outrigger_control::election::Standing;
 use outrigger_control::fleet::{WorkerState, WorkerView};
 use outrigger_control::operator::ObjectProblem;
+use outrigger_control::store::StateStore;
 use outrigger_control::{FleetHandle, JobSnapshot};
 use outrigger_model::sample::Timestamp;
 use serde::Serialize;
@@ -21,6 +24,7 @@ pub(crate) struct MasterView {
     pub(crate) fleet: FleetHandle,
     pub(crate) standing: watch::Receiver<Standing>,
     pub(crate) parts: MasterParts,
+    pub(crate) store: Arc<dyn StateStore>,
 }
 
 impl MasterView {
@@ -70,6 +74,7 @@ impl MasterView {
             leading: self.is_leading(),
             epoch,
             leader,
+            store_error: self.store.trouble(),
             configuration_revision: revision_text(revisions.max().unwrap_or(0)),
             workers_wanted: self.fleet.wanted_workers(),
             unassigned: self.fleet.target_counts().unassigned,
@@ -86,6 +91,7 @@ pub(crate) struct Fleet {
     leading: bool,
     epoch: u64,
     leader: String,
+    store_error: Option<String>,
     configuration_revision: String,
     workers_wanted: u64,
     unassigned: u64,

@@ -144,7 +144,7 @@ async fn build(
         clock: clock.clone(),
         registry: registry.clone(),
         resolver: resolver.clone(),
-        store,
+        store: store.clone(),
         data_dir: Some(data_dir.clone()),
         key: key.clone(),
         probe: HttpClientConfig::default(),
@@ -176,7 +176,13 @@ async fn build(
         discovery: discovery.clone(),
         standing: election.standing(),
     });
-    let view = MasterView { name, fleet: fleet.clone(), standing: election.standing(), parts: parts.clone() };
+    let view = MasterView {
+        name,
+        fleet: fleet.clone(),
+        standing: election.standing(),
+        parts: parts.clone(),
+        store: store.clone(),
+    };
     let shown = Parts { discovery: Some(discovery.clone()), master: Some(view), ..Parts::default() };
     let state = Arc::new(AppState::new(
         clock,
