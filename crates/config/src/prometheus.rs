@@ -192,7 +192,7 @@ impl Loader<'_> {
                 .unwrap_or_default(),
             outrigger: section
                 .get("outrigger")
-                .map(|value| OutriggerConfig::read(&value, &files))
+                .map(|value| OutriggerConfig::read(&value, &files, self.environment))
                 .unwrap_or_default(),
             global,
         };

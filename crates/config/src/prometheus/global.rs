@@ -180,7 +180,7 @@ fn external_labels(section: &Section<'_>, validation: NameValidation, loader: &L
 }
 
 /// Go's `os.Expand`: `$NAME` and `${NAME}`; `$$` is one dollar.
-fn expand(text: &str, variable: &mut dyn FnMut(&str) -> String) -> String {
+pub(super) fn expand(text: &str, variable: &mut dyn FnMut(&str) -> String) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(dollar) = rest.find('$') {

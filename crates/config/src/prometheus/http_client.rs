@@ -322,7 +322,11 @@ fn proxy(section: &Section<'_>) -> ProxyConfig {
 
 /// A URL that Go's `url.Parse` accepts; null is not one of them and must be handled before.
 pub(super) fn checked_url(value: &Cursor<'_>) -> Option<String> {
-    let text = value.text()?;
+    checked_url_text(value, value.text()?)
+}
+
+/// The URL that `value` became.
+pub(super) fn checked_url_text(value: &Cursor<'_>, text: &str) -> Option<String> {
     match go_url::parse(text) {
         Ok(_) => Some(text.to_owned()),
         Err(problem) => {

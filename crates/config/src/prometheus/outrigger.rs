@@ -2,6 +2,7 @@
 
 mod centre;
 mod clusters;
+mod environment;
 mod operator;
 mod self_metrics;
 mod worker;
@@ -16,6 +17,8 @@ pub use operator::{
 };
 pub use self_metrics::SelfMetricsConfig;
 pub use worker::WorkerConfig;
+
+use environment::Environment;
 
 use super::files::{Files, ReferencedFileKind};
 use crate::yaml::walk::{Cursor, Section};
@@ -91,16 +94,21 @@ impl Default for Limits {
 }
 
 impl OutriggerConfig {
-    pub(super) fn read(value: &Cursor<'_>, files: &Files<'_>) -> Self {
+    pub(super) fn read(
+        value: &Cursor<'_>,
+        files: &Files<'_>,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Self {
         let Some(section) = value.section() else { return Self::default() };
+        let environment = Environment(environment);
         let config = Self {
             cluster_name: section.owned_text("cluster_name"),
             kubernetes: section.section("kubernetes").map(|section| kubernetes(section, files)),
             request_budget: section.section("request_budget").map(request_budget).unwrap_or_default(),
             limits: section.section("limits").map(limits).unwrap_or_default(),
             clusters: clusters::read(&section.items("clusters"), files),
-            centre: section.section("centre").map(|section| CentreConfig::read(section, files)),
-            worker: section.section("worker").map(|section| WorkerConfig::read(section, files)),
+            centre: section.section("centre").map(|section| CentreConfig::read(section, files, environment)),
+            worker: section.section("worker").map(|section| WorkerConfig::read(section, files, environment)),
             prometheus_operator: section
                 .get("prometheus_operator")
                 .and_then(|value| OperatorSettings::read(&value)),

@@ -61,13 +61,17 @@ pub(crate) fn load_file(path: &Path, agent_mode: bool) -> Result<Loaded, ConfigE
     })
 }
 
-/// Loads a text as `/etc/p/p.yml`, with files in memory and the environment variable `POD=pod-1`.
+/// Loads a text as `/etc/p/p.yml`, with files in memory and the environment variables `POD=pod-1`, `POD_IP=fd00::7` and an
+/// empty `ZONE`.
 pub(crate) fn load_text_with(text: &str, files: &Memory) -> Result<Loaded, ConfigErrors> {
     load(&Source {
         path: "p.yml",
         text,
         directory: PathBuf::from("/etc/p"),
-        environment: &|name| (name == "POD").then(|| "pod-1".to_owned()),
+        environment: &|name| {
+            let variables = [("POD", "pod-1"), ("POD_IP", "fd00::7"), ("ZONE", "")];
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        },
         files,
         agent_mode: false,
     })

@@ -583,3 +583,30 @@ fn the_ways_of_the_clouds_are_read_whole() {
     let expected = GoogleIamConfig { credentials_file: Some("/etc/p/g.json".into()) };
     assert_eq!(auth("google_iam: {credentials_file: g.json}"), CloudAuth::GoogleIam(expected));
 }
+
+#[test]
+fn what_tells_processes_of_one_file_apart_comes_from_the_environment() {
+    let text = "
+outrigger:
+  centre: {name: 'm-$POD', advertise: 'https://${POD}.masters.example:9441'}
+  worker: {name: '${POD}', zone: '${ZONE}', advertise: 'http://${POD_IP}:9440', masters: ['https://10.0.0.5:9441']}
+";
+    let outrigger = config(text).outrigger;
+    let (centre, worker) = (outrigger.centre.expect("there"), outrigger.worker.expect("there"));
+    assert_eq!((&*centre.name, &*centre.advertise), ("m-pod-1", "https://pod-1.masters.example:9441"));
+    assert_eq!((&*worker.name, &*worker.zone, &*worker.advertise), ("pod-1", "", "http://[fd00::7]:9440"));
+    let bracketed = text.replace("${POD_IP}:", "[${POD_IP}]:");
+    assert_eq!(config(&bracketed).outrigger.worker.expect("there").advertise, "http://[fd00::7]:9440");
+    for (text, part) in [
+        (
+            "{worker: {name: '${HOST}', masters: ['http://m:1']}}",
+            "the environment variable \"HOST\" is not set",
+        ),
+        ("{centre: {advertise: 'https://${POD}/path'}}", "is not where a server is"),
+        ("{centre: {advertise: 'https://$HOST:9441'}}", "the environment variable \"HOST\" is not set"),
+    ] {
+        let errors = load_text(&format!("outrigger: {text}")).expect_err(text).to_string();
+        assert!(errors.contains(part), "{text}: {errors}");
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+    }
+}

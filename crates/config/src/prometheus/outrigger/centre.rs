@@ -7,6 +7,7 @@ use std::time::Duration;
 use outrigger_model::http::{PemSource, TlsConfig};
 use outrigger_model::secret::{Secret, SecretSource};
 
+use super::environment::Environment;
 use crate::prometheus::files::{Files, ReferencedFileKind};
 use crate::prometheus::http_client;
 use crate::yaml::walk::{Cursor, Section};
@@ -17,11 +18,11 @@ const DEFAULT_PORT: u16 = 9441;
 /// `outrigger.centre`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CentreConfig {
-    /// `name` of this master; the host's name when empty.
+    /// `name` of this master, environment variables expanded; the host's name when empty.
     pub name: String,
     /// `listen`, `127.0.0.1:9441`.
     pub listen: SocketAddr,
-    /// `advertise`: the URL under which workers reach this master; made from `listen` when empty.
+    /// `advertise`: the URL under which workers reach this master, environment variables expanded; made from `listen` when empty.
     pub advertise: String,
     /// `tls`: the server's certificate, and the authority of its clients' certificates.
     pub tls: Option<CentreTls>,
@@ -103,12 +104,12 @@ impl Default for CentreConfig {
 }
 
 impl CentreConfig {
-    pub(super) fn read(section: Section<'_>, files: &Files<'_>) -> Self {
+    pub(super) fn read(section: Section<'_>, files: &Files<'_>, environment: Environment<'_>) -> Self {
         let default = Self::default();
         let config = Self {
-            name: section.owned_text("name"),
+            name: environment.text(&section, "name"),
             listen: section.get("listen").and_then(|value| address(&value)).unwrap_or(default.listen),
-            advertise: section.get("advertise").and_then(|value| url(&value)).unwrap_or_default(),
+            advertise: environment.url(&section, "advertise"),
             tls: section.get("tls").and_then(|value| server_tls(&value, files)),
             tokens: section.items("tokens").iter().filter_map(|value| token(value, files)).collect(),
             listen_without_authentication: section.boolean("listen_without_authentication").unwrap_or(false),
@@ -176,8 +177,13 @@ fn address(value: &Cursor<'_>) -> Option<SocketAddr> {
 
 /// An `http` or `https` URL without a path; empty means not set.
 pub(super) fn url(value: &Cursor<'_>) -> Option<String> {
-    let text = value.text().filter(|text| !text.is_empty())?;
-    let checked = http_client::checked_url(value)?;
+    url_text(value, value.text()?)
+}
+
+/// The URL that `value` became.
+pub(super) fn url_text(value: &Cursor<'_>, text: &str) -> Option<String> {
+    let text = Some(text).filter(|text| !text.is_empty())?;
+    let checked = http_client::checked_url_text(value, text)?;
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     if rest.is_none_or(|rest| rest.is_empty() || rest.trim_end_matches('/').contains('/')) {
         value.error(

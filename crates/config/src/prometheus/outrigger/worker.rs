@@ -4,11 +4,12 @@ use outrigger_model::http::TlsConfig;
 use outrigger_model::secret::SecretSource;
 
 use super::centre::{credentials, url};
+use super::environment::Environment;
 use crate::prometheus::files::Files;
 use crate::prometheus::http_client;
 use crate::yaml::walk::{Cursor, Section};
 
-/// `outrigger.worker`.
+/// `outrigger.worker`. Environment variables are expanded in `name`, `zone` and `advertise`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WorkerConfig {
     /// `name`, the same after a restart and different from all others'; the host's name when empty.
@@ -28,7 +29,7 @@ pub struct WorkerConfig {
 }
 
 impl WorkerConfig {
-    pub(super) fn read(section: Section<'_>, files: &Files<'_>) -> Self {
+    pub(super) fn read(section: Section<'_>, files: &Files<'_>, environment: Environment<'_>) -> Self {
         let masters: Vec<String> = section.items("masters").iter().filter_map(url).collect();
         if masters.is_empty() {
             section.missing(
@@ -44,10 +45,10 @@ impl WorkerConfig {
             token
         });
         let config = Self {
-            name: section.owned_text("name"),
-            zone: section.owned_text("zone"),
+            name: environment.text(&section, "name"),
+            zone: environment.text(&section, "zone"),
             weight: section.get("weight").and_then(|value| weight(&value)).unwrap_or(1.0),
-            advertise: section.get("advertise").and_then(|value| url(&value)).unwrap_or_default(),
+            advertise: environment.url(&section, "advertise"),
             tls: section.get("tls_config").map(|value| http_client::tls(&value, files)).unwrap_or_default(),
             masters,
             token,
