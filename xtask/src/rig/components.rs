@@ -135,7 +135,7 @@ pub(super) fn launches(rig: &Rig, component: Component) -> Result<Vec<Launch>> {
             (prometheus(&dir, &rig.config_file(component)?, address), "http", "/-/ready")
         }
         Component::Vmagent => (vmagent(rig, &dir, address)?, "http", "/health"),
-        Component::PrometheusOperator => (prometheus_operator(rig, address), "http", "/healthz"),
+        Component::PrometheusOperator => (prometheus_operator(rig, address)?, "http", "/healthz"),
         Component::NodeExporter => unreachable!("has its own function"),
     };
     args.extend(rig.options.arguments_of(component));
@@ -253,12 +253,18 @@ fn vmagent(rig: &Rig, dir: &Path, address: SocketAddr) -> Result<Vec<String>> {
     ])
 }
 
-fn prometheus_operator(rig: &Rig, address: SocketAddr) -> Vec<String> {
-    vec![
-        format!("--kubeconfig={}", rig.kubeconfig().display()),
+/// As admin: it has no flag for a kubeconfig.
+fn prometheus_operator(rig: &Rig, address: SocketAddr) -> Result<Vec<String>> {
+    let file = |name: &str| rig.credentials.file(name).display().to_string();
+    let admin = User::Admin.name();
+    Ok(vec![
+        format!("--apiserver={}", rig.url(Component::KubeApiserver)?),
+        format!("--ca-file={}", file("ca.crt")),
+        format!("--cert-file={}", file(&format!("{admin}.crt"))),
+        format!("--key-file={}", file(&format!("{admin}.key"))),
         format!("--web.listen-address={address}"),
         "--log-level=warn".to_owned(),
-    ]
+    ])
 }
 
 /// All listen on one port, each at its own address, as they would on the nodes of a cluster.

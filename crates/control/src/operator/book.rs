@@ -27,6 +27,8 @@ pub(crate) struct Book {
     /// Labels of all namespaces; `None` until they are known.
     namespaces: Option<Arc<HashMap<String, BTreeMap<String, String>>>>,
     assets: HashMap<AssetName, Asset>,
+    /// An object that may have had jobs is gone.
+    removed: bool,
 }
 
 /// The objects of one kind.
@@ -92,6 +94,7 @@ impl Book {
             tables: BTreeMap::new(),
             namespaces: None,
             assets: HashMap::new(),
+            removed: false,
         }
     }
 
@@ -100,6 +103,7 @@ impl Book {
         self.settings = settings;
         self.defaults = defaults;
         self.tables.retain(|kind, _| selection(&self.settings, *kind).is_some());
+        self.removed = true;
         self.forget_outcomes(|_| true);
     }
 
@@ -145,7 +149,7 @@ impl Book {
         let metadata = metadata_of(json)?;
         let name = (metadata.namespace, metadata.name);
         let table = self.tables.entry(kind).or_default();
-        table.objects.remove(&name);
+        self.removed |= table.objects.remove(&name).is_some();
         table.listed.remove(&name);
         Ok(())
     }
@@ -153,8 +157,10 @@ impl Book {
     pub(crate) fn commit_list(&mut self, kind: MonitorKind) {
         let table = self.tables.entry(kind).or_default();
         let listed = std::mem::take(&mut table.listed);
+        let before = table.objects.len();
         table.objects.retain(|name, _| listed.contains(name));
         table.synced = true;
+        self.removed |= table.objects.len() != before;
     }
 
     /// Whether a list of the kind was whole.
@@ -246,6 +252,11 @@ impl Book {
             }
         }
         worked
+    }
+
+    /// Whether an object is gone since this was asked last.
+    pub(crate) fn take_removed(&mut self) -> bool {
+        std::mem::take(&mut self.removed)
     }
 
     fn objects(&self) -> impl Iterator<Item = (MonitorKind, &Stored)> {

@@ -253,6 +253,7 @@ impl Shared {
                 return;
             }
             // In small pieces, so that the watches need not wait.
+            changed |= book.take_removed();
             match book.work(PIECE) {
                 0 => break state,
                 _ => changed = true,

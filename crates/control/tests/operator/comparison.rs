@@ -21,8 +21,8 @@ const NAMESPACES: usize = 20;
 
 const FILL: FillPlan = FillPlan {
     nodes: 20,
-    pods: 2000,
-    replicas: 10,
+    pods: 400,
+    replicas: 4,
     namespaces: NAMESPACES as u32,
     jobs: 5,
     exporters: false,
@@ -71,7 +71,7 @@ fn team(index: usize) -> String {
 }
 
 fn app(index: usize) -> String {
-    format!("app-{:05}", index % 200)
+    format!("app-{:05}", index % 100)
 }
 
 const TIERS: [&str; 4] = ["frontend", "backend", "cache", "database"];
@@ -289,9 +289,12 @@ async fn targets_and_labels_equal_those_of_prometheus_on_the_operators_configura
     let deadline = Instant::now() + PATIENCE;
     let mut steady = 0;
     loop {
-        let answer = prometheus.get("/api/v1/targets?state=active").await.unwrap();
-        let (theirs, ours) = (targets_of_prometheus(&answer), side.targets());
-        let all = prometheus.get("/api/v1/targets").await.unwrap();
+        // A Prometheus that is busy with so many discoveries answers late.
+        let Ok(all) = prometheus.get("/api/v1/targets").await else {
+            assert!(Instant::now() < deadline, "Prometheus does not answer");
+            continue;
+        };
+        let (theirs, ours) = (targets_of_prometheus(&all), side.targets());
         let dropped = (dropped_of_prometheus(&all), side.dropped());
         let equal = !theirs.is_empty() && theirs == ours && dropped.0 == dropped.1 && side.is_settled();
         steady = if equal { steady + 1 } else { 0 };

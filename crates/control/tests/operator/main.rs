@@ -10,10 +10,11 @@ mod side;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 use xtask::rig::{Component, FillPlan, Options, Rig};
 
 /// Longest wait for something that must happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Whether to leave out a test for want of the rig; prints the line that says so, and fails where `CI` is set.
 pub(crate) fn left_out(test: &str) -> bool {
@@ -29,9 +30,15 @@ pub(crate) async fn cluster(plan: &FillPlan) -> Rig {
     let manifests = rig.operator_manifests().unwrap();
     // Too large for the annotation that a client-side apply would write.
     rig.kubectl(&["create", "-f", manifests.to_str().unwrap()]).await.unwrap();
-    for kind in ["servicemonitors", "podmonitors", "probes", "scrapeconfigs", "prometheuses"] {
-        let name = format!("crd/{kind}.monitoring.coreos.com");
-        rig.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", &name]).await.unwrap();
+    let api = rig.api().unwrap();
+    for path in
+        ["v1/servicemonitors", "v1/podmonitors", "v1/probes", "v1alpha1/scrapeconfigs", "v1/prometheuses"]
+    {
+        let deadline = Instant::now() + PATIENCE;
+        while api.get(&format!("/apis/monitoring.coreos.com/{path}")).await.is_err() {
+            assert!(Instant::now() < deadline, "{path} is not served");
+            sleep(Duration::from_millis(50)).await;
+        }
     }
     grant(&rig).await;
     rig.fill(plan).await.unwrap();
