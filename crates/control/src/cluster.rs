@@ -43,6 +43,8 @@ pub(crate) struct ClusterRuntime {
     /// By resource: whether the running watch has listed it completely.
     synced: [AtomicBool; N_RESOURCES],
     wake: Notify,
+    /// When the first change came that no pass has taken up yet.
+    waiting_since: Mutex<Option<Instant>>,
     /// Jobs that are to be served from the next pass on.
     incoming: Mutex<Vec<(Weak<LiveJob>, ProviderIndex)>>,
     link: Mutex<Link>,
@@ -66,6 +68,7 @@ impl ClusterRuntime {
             mirror: RwLock::new(Mirror::new()),
             synced: Default::default(),
             wake: Notify::new(),
+            waiting_since: Mutex::new(None),
             incoming: Mutex::default(),
             link: Mutex::default(),
             changes: AtomicU64::new(0),
@@ -108,6 +111,11 @@ impl ClusterRuntime {
     /// Whether the resource is completely in the mirror.
     pub(crate) fn is_synced(&self, resource: ResourceKind) -> bool {
         self.synced[resource.index()].load(Ordering::Acquire)
+    }
+
+    /// When the first change came that no pass has taken up yet; a pass takes up all that came until now.
+    pub(crate) fn take_waiting_since(&self) -> Option<Instant> {
+        self.waiting_since.lock().take()
     }
 
     /// Serves a Kubernetes provider of a job from the next pass on, until the job is gone.
@@ -215,6 +223,7 @@ impl WatchSink for ClusterRuntime {
             WatchChange::Delete => Change::Delete,
         };
         let applied = self.mirror.write().apply(resource, change, object);
+        self.waiting_since.lock().get_or_insert_with(Instant::now);
         self.wake.notify_one();
         applied.map_err(|error| {
             let text = chain(&error);

@@ -18,7 +18,7 @@ mod targets;
 mod views;
 mod workers;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub use outgoing::Outgoing;
 pub use views::{TargetCounts, WorkerState, WorkerView};
 
 use placement::Moves;
-use targets::Targets;
+use targets::{KeyMap, KeySet, Targets};
 use workers::{Outside, Workers};
 
 /// Monotonic time in milliseconds, from any beginning.
@@ -108,7 +108,12 @@ pub enum FleetEvent {
     /// The configuration is read, or has changed.
     Configured(Box<ConfigurationBundle>),
     /// Discovery found something.
-    Targets(TargetDelta),
+    Targets {
+        /// What.
+        delta: TargetDelta,
+        /// How long ago what it follows from was seen.
+        age: Millis,
+    },
     /// Discovery has found all targets of a job: what is only known from the disk is gone.
     JobSynced(Arc<str>),
     /// Discovery has ended for now: what it does not know any more may be a target all the same.
@@ -196,7 +201,7 @@ pub enum FleetEffect {
     /// A worker has obeyed a later leader than this one: if the store agrees that this master leads, it needs a higher
     /// epoch than this.
     Outranked(u64),
-    /// From the moment a target was discovered until a worker said that it scrapes it.
+    /// From the moment the change was seen that made a target until a worker said that it scrapes it.
     AssignmentDelay(Millis),
 }
 
@@ -224,7 +229,6 @@ pub enum MoveReason {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Counters {
     pub(crate) moves: BTreeMap<MoveReason, u64>,
-    pub(crate) rejected: BTreeMap<&'static str, u64>,
     pub(crate) deaths: u64,
     pub(crate) rebalances: u64,
     pub(crate) doubles: u64,
@@ -243,11 +247,11 @@ pub struct Fleet {
     balance: Balance,
     moves: Moves,
     /// Scraped by a worker though it is no target (any more, or as far as is known).
-    outside: HashMap<TargetKey, Vec<Outside>>,
+    outside: KeyMap<Vec<Outside>>,
     /// Targets that went and may be scraped by a worker that was not heard yet: if they come back they are not new.
-    suspects: HashSet<TargetKey>,
+    suspects: KeySet,
     /// What the last owner left of targets that have none now, and when that was.
-    estates: HashMap<TargetKey, (Inheritance, Millis)>,
+    estates: KeyMap<(Inheritance, Millis)>,
     /// Targets that went while nobody scraped them; some worker is to write their stale markers.
     orphans: Vec<(Arc<ScrapeTarget>, Option<Inheritance>)>,
     configuration: Option<ConfigurationBundle>,
@@ -288,9 +292,9 @@ impl Fleet {
             workers: Workers::default(),
             balance: Balance::new(),
             moves: Moves::default(),
-            outside: HashMap::new(),
-            suspects: HashSet::new(),
-            estates: HashMap::new(),
+            outside: KeyMap::default(),
+            suspects: KeySet::default(),
+            estates: KeyMap::default(),
             orphans: Vec::new(),
             configuration: None,
             configuration_changes: 0,
@@ -308,7 +312,7 @@ impl Fleet {
             FleetEvent::Elected { epoch, offset_seed, known } => self.elected(now, epoch, offset_seed, known),
             FleetEvent::Deposed { leader } => self.deposed(leader),
             FleetEvent::Configured(bundle) => self.configured(now, *bundle),
-            FleetEvent::Targets(delta) => self.changed(now, delta),
+            FleetEvent::Targets { delta, age } => self.changed(now, delta, age),
             FleetEvent::JobSynced(job) => self.job_synced(now, &job),
             FleetEvent::DiscoverySuspended => self.targets.set_unsynced(),
             FleetEvent::Recalled(targets) => self.recalled(now, targets),
@@ -377,18 +381,18 @@ impl Fleet {
         }
         let names: Vec<Arc<str>> = bundle.jobs.iter().map(|job| Arc::from(job.job.as_str())).collect();
         self.configuration = Some(bundle);
-        for (job, key) in self.targets.configure(&names) {
-            self.clear_job(now, &job, key);
+        for job in self.targets.configure(&names) {
+            self.clear_job(now, job);
         }
     }
 
-    fn changed(&mut self, now: Millis, delta: TargetDelta) {
+    fn changed(&mut self, now: Millis, delta: TargetDelta, age: Millis) {
         let job = self.targets.job(&delta.job);
         for id in delta.removed {
             self.remove_target(now, TargetKey { job, id });
         }
         for target in delta.added {
-            self.add_target(now, job, target, false);
+            self.add_target(now.saturating_sub(age), job, target, false);
         }
         if self.targets.set_over_limit(job, delta.over_target_limit) {
             self.order_jobs();

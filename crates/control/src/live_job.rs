@@ -9,6 +9,7 @@ use outrigger_model::labels::Labels;
 use outrigger_model::sample::Timestamp;
 use outrigger_model::target::{TargetDelta, TargetGroup};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::cluster::ClusterRuntime;
 use crate::group_store::GroupStore;
@@ -23,6 +24,11 @@ use crate::reporter::{ErrorReason, Reporter};
 pub trait TargetSink: Send + Sync + 'static {
     /// Takes a change of one job's targets over.
     fn apply(&self, delta: TargetDelta);
+
+    /// The same, for a change that was seen at `seen`, which is some time ago when many come at once.
+    fn apply_seen(&self, delta: TargetDelta, _seen: Instant) {
+        self.apply(delta);
+    }
 
     /// All targets of a job are known: every discovery of it has had a whole result. What was said to be a target by
     /// anybody else is none.
@@ -134,12 +140,20 @@ impl LiveJob {
 
     /// Tells the engine what changed since the last call.
     pub(crate) fn flush(&self) {
+        self.flush_seen(None);
+    }
+
+    /// The same, with the time at which the first of the changes was seen.
+    pub(crate) fn flush_seen(&self, seen: Option<Instant>) {
         self.update(|edit| {
             let deltas = edit.targets.flush();
             if !deltas.is_empty() {
                 self.last_update.store(self.reporter.now().millis(), Ordering::Relaxed);
             }
-            deltas.into_iter().for_each(|delta| self.sink.apply(delta));
+            deltas.into_iter().for_each(|delta| match seen {
+                Some(seen) => self.sink.apply_seen(delta, seen),
+                None => self.sink.apply(delta),
+            });
             let all_ready = (0..self.providers.len()).all(|provider| edit.targets.is_ready(provider));
             if all_ready && !self.told_synced.swap(true, Ordering::Relaxed) {
                 self.sink.synced(&self.config.job_name);

@@ -43,6 +43,7 @@ impl Pass {
 
     /// Brings all jobs up to date with the mirror.
     pub(crate) fn run(&mut self, cluster: &ClusterRuntime) {
+        let seen = cluster.take_waiting_since();
         let changes = self.read_feed(cluster);
         for subscription in &mut self.subscriptions {
             let Some(job) = subscription.job.upgrade() else { continue };
@@ -57,7 +58,7 @@ impl Pass {
                 }
                 subscription.ready = work.finish_all();
             }
-            job.flush();
+            job.flush_seen(seen);
         }
     }
 

@@ -294,9 +294,14 @@ struct FleetSink(Arc<Shared>);
 
 impl TargetSink for FleetSink {
     fn apply(&self, delta: TargetDelta) {
+        self.apply_seen(delta, Instant::now());
+    }
+
+    fn apply_seen(&self, delta: TargetDelta, seen: Instant) {
+        let age = u64::try_from(seen.elapsed().as_millis()).unwrap_or(0);
         let added = delta.added.iter().map(|target| target.id);
         let ids: Vec<TargetId> = added.chain(delta.removed.iter().copied()).collect();
-        self.0.step(FleetEvent::Targets(delta));
+        self.0.step(FleetEvent::Targets { delta, age });
         // Only now, so that what is written has the change.
         if let Some(memory) = &self.0.memory {
             memory.known.lock().changed(ids.into_iter().map(|id| id.0));
@@ -343,6 +348,7 @@ impl Shared {
                 }
             }
             FleetEffect::Reject(session, rejected) => {
+                self.metrics.refused(rejected.reason());
                 if let Some(control) = control(&session) {
                     *control.rejected.lock() = Some(rejected);
                     control.close.cancel();

@@ -41,7 +41,7 @@ impl FleetMetrics {
         Self {
             delay: registry.histogram(
                 "outrigger_assignment_delay_seconds",
-                "From the moment a target was discovered until a worker said that it scrapes it.",
+                "From the change in the cluster, as it was seen, until a worker said that it scrapes the new target.",
                 &[],
                 &DELAY_BOUNDS,
             ),
@@ -168,10 +168,6 @@ fn collect(shared: &Shared, exposition: &mut Exposition) {
         let moves = counters.moves.get(&reason).copied().unwrap_or_default();
         let help = "Targets that went to another worker, by reason.";
         counter(exposition, "outrigger_fleet_moves_total", help, &[("reason", reason.as_str())], moves);
-    }
-    for (reason, count) in counters.rejected {
-        let help = "Workers that were sent away, by reason.";
-        counter(exposition, "outrigger_fleet_rejections_total", help, &[("reason", reason)], count);
     }
     let totals = [
         ("outrigger_fleet_worker_deaths_total", "Workers that were taken for dead.", counters.deaths),

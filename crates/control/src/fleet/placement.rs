@@ -98,7 +98,14 @@ impl Fleet {
         }
     }
 
-    pub(super) fn add_target(&mut self, now: Millis, job: u32, target: Arc<ScrapeTarget>, from_disk: bool) {
+    /// A target is there, since `found_at` as far as is known.
+    pub(super) fn add_target(
+        &mut self,
+        found_at: Millis,
+        job: u32,
+        target: Arc<ScrapeTarget>,
+        from_disk: bool,
+    ) {
         let key = TargetKey { job, id: target.id };
         if let Some(tracked) = self.targets.get_mut(key) {
             tracked.from_disk &= from_disk;
@@ -111,7 +118,7 @@ impl Fleet {
             }
             return;
         }
-        self.targets.insert(job, target, from_disk, now);
+        self.targets.insert(job, target, from_disk, found_at);
         for outside in self.outside.remove(&key).unwrap_or_default() {
             self.readmit(key, outside);
         }
@@ -219,7 +226,7 @@ impl Fleet {
     }
 
     /// All targets of a job that is no longer configured.
-    pub(super) fn clear_job(&mut self, now: Millis, _name: &Arc<str>, job: u32) {
+    pub(super) fn clear_job(&mut self, now: Millis, job: u32) {
         for id in self.targets.ids(job) {
             self.remove_target(now, TargetKey { job, id });
         }

@@ -1,8 +1,8 @@
 //! What workers say.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
+use outrigger_model::target::TargetId;
 use outrigger_wire::centre::{
     Beat, Costs, FromMaster, Heartbeat, Hello, Jobs, PROTOCOL_MAX, PROTOCOL_MIN, RejectReason, Rejected,
     Released, SelfMetrics, TargetIds, Welcome, from_master, from_worker,
@@ -10,7 +10,7 @@ use outrigger_wire::centre::{
 
 use crate::assignment::{Role, TargetKey, WorkerId};
 
-use super::targets::Slot;
+use super::targets::{KeySet, Slot};
 use super::workers::{Legacy, NOBODY, Order, OutsideBecause, Presence, Worker};
 use super::{Fleet, FleetEffect, Millis, MoveReason, SessionId, Standing, WorkerRecord};
 
@@ -31,7 +31,9 @@ impl Fleet {
             if reason == RejectReason::Deposed {
                 self.effects.push(FleetEffect::Outranked(hello.epoch));
             }
-            *self.counters.rejected.entry(label(reason)).or_default() += 1;
+            if reason == RejectReason::NameTaken {
+                self.probe_soon(now, &hello.worker);
+            }
             let rejected = Rejected { reason: reason as i32, message, leader };
             self.effects.push(FleetEffect::Reject(session, rejected));
             return;
@@ -167,7 +169,7 @@ impl Fleet {
 
     /// Compares what a worker holds with what it should.
     fn reconcile(&mut self, now: Millis, id: WorkerId, held: &[TargetIds]) {
-        let mut missing: HashSet<TargetKey> = self.held_by(id).into_iter().collect();
+        let mut missing: KeySet = self.held_by(id).into_iter().collect();
         for ids in held {
             let job = match self.targets.job_if_known(&ids.job) {
                 Some(job) => job,
@@ -176,7 +178,7 @@ impl Fleet {
                 None => continue,
             };
             for held in &ids.ids {
-                let key = TargetKey { job, id: outrigger_model::target::TargetId(*held) };
+                let key = TargetKey { job, id: TargetId(*held) };
                 if missing.remove(&key) {
                     self.estates.remove(&key);
                     self.still_holds(id, key);
@@ -192,7 +194,7 @@ impl Fleet {
         for ids in held {
             let Some(job) = self.targets.job_if_known(&ids.job) else { continue };
             for held in &ids.ids {
-                let key = TargetKey { job, id: outrigger_model::target::TargetId(*held) };
+                let key = TargetKey { job, id: TargetId(*held) };
                 if self.targets.get(key).is_none() && !self.targets.is_complete(job) {
                     self.put_outside(key, id, OutsideBecause::Undiscovered);
                 }
@@ -359,15 +361,16 @@ impl Fleet {
         for job in costs.jobs {
             let Some(place) = self.targets.job_if_known(&job.job) else { continue };
             let mut sets = Vec::new();
+            let mut series_sets = job.series_sets.into_iter();
             let measured = job.ids.iter().zip(&job.series).zip(&job.body_bytes);
             for ((target, series), bytes) in measured {
-                let key = TargetKey { job: place, id: outrigger_model::target::TargetId(*target) };
+                let set = series_sets.next().unwrap_or_default();
+                let key = TargetKey { job: place, id: TargetId(*target) };
                 let holds = |slot: Slot| slot.holder() == Some(id);
-                if self.targets.get(key).is_some_and(|tracked| tracked.slot_where(holds).is_some()) {
-                    self.targets.measure(key, *series, *bytes, &mut self.balance);
+                if self.targets.get(key).is_none_or(|tracked| tracked.slot_where(holds).is_none()) {
+                    continue;
                 }
-            }
-            for (target, set) in job.ids.iter().zip(job.series_sets) {
+                self.targets.measure(key, *series, *bytes, &mut self.balance);
                 if !set.is_empty() {
                     sets.push((*target, set));
                 }

@@ -236,7 +236,7 @@ impl World {
                 removed: removed.iter().map(|id| TargetId(*id)).collect(),
                 over_target_limit: false,
             };
-            self.step(master, FleetEvent::Targets(delta));
+            self.step(master, FleetEvent::Targets { delta, age: 0 });
         }
     }
 
@@ -920,12 +920,9 @@ fn removed(kinds: &[from_master::Kind]) -> Vec<u64> {
 }
 
 fn found(ids: &[u64]) -> FleetEvent {
-    FleetEvent::Targets(TargetDelta {
-        job: JOB.into(),
-        added: ids.iter().map(|id| target(*id)).collect(),
-        removed: Vec::new(),
-        over_target_limit: false,
-    })
+    let added = ids.iter().map(|id| target(*id)).collect();
+    let delta = TargetDelta { job: JOB.into(), added, ..TargetDelta::default() };
+    FleetEvent::Targets { delta, age: 0 }
 }
 
 #[test]

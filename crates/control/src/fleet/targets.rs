@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use outrigger_model::target::{ScrapeTarget, TargetId};
+use rapidhash::fast::RandomState;
 
 use crate::assignment::{Balance, TargetKey, WorkerId};
 
@@ -14,13 +15,18 @@ const DEFAULT_COST: u64 = 500;
 /// Bytes of a body that cost as much as a series.
 const BYTES_PER_SERIES: u64 = 200;
 
+/// By target; there are many.
+pub(super) type KeyMap<T> = HashMap<TargetKey, T, RandomState>;
+/// Targets; there are many.
+pub(super) type KeySet = HashSet<TargetKey, RandomState>;
+
 /// All targets.
 #[derive(Debug)]
 pub(super) struct Targets {
     jobs: Vec<Job>,
     by_name: HashMap<Arc<str>, u32>,
     /// Targets with a vacant slot.
-    vacant: HashSet<TargetKey>,
+    vacant: KeySet,
     /// Those of them for which no worker was looked for yet.
     fresh: Vec<TargetKey>,
     /// How many of those at the front are known to have to wait.
@@ -36,7 +42,7 @@ pub(super) struct Targets {
 #[derive(Debug)]
 struct Job {
     name: Arc<str>,
-    targets: HashMap<TargetId, Tracked>,
+    targets: HashMap<TargetId, Tracked, RandomState>,
     configured: bool,
     synced: bool,
     over_limit: bool,
@@ -132,7 +138,7 @@ impl Targets {
         Self {
             jobs: Vec::new(),
             by_name: HashMap::new(),
-            vacant: HashSet::new(),
+            vacant: KeySet::default(),
             fresh: Vec::new(),
             waiting: 0,
             retry: false,
@@ -150,7 +156,7 @@ impl Targets {
         let name: Arc<str> = Arc::from(name);
         self.jobs.push(Job {
             name: Arc::clone(&name),
-            targets: HashMap::new(),
+            targets: HashMap::default(),
             configured: !self.configured,
             synced: false,
             over_limit: false,
@@ -170,7 +176,7 @@ impl Targets {
     }
 
     /// Takes over which jobs are configured; gives those that are not any more.
-    pub(super) fn configure(&mut self, names: &[Arc<str>]) -> Vec<(Arc<str>, u32)> {
+    pub(super) fn configure(&mut self, names: &[Arc<str>]) -> Vec<u32> {
         self.configured = true;
         self.jobs.iter_mut().for_each(|job| job.configured = false);
         for name in names {
@@ -181,7 +187,7 @@ impl Targets {
         for (place, job) in (0..).zip(&mut self.jobs) {
             if !job.configured {
                 job.synced = false;
-                gone.push((Arc::clone(&job.name), place));
+                gone.push(place);
             }
         }
         gone
@@ -241,7 +247,7 @@ impl Targets {
         self.jobs.iter().map(|job| job.targets.len()).sum()
     }
 
-    pub(super) fn vacant(&self) -> &HashSet<TargetKey> {
+    pub(super) fn vacant(&self) -> &KeySet {
         &self.vacant
     }
 
@@ -259,11 +265,7 @@ impl Targets {
     }
 
     /// Those of them that appeared after `since`, when discovery had found all others, and that are not suspects.
-    pub(super) fn take_new_vacancies(
-        &mut self,
-        since: Millis,
-        suspects: &HashSet<TargetKey>,
-    ) -> Vec<TargetKey> {
+    pub(super) fn take_new_vacancies(&mut self, since: Millis, suspects: &KeySet) -> Vec<TargetKey> {
         let fresh = self.fresh.split_off(self.waiting);
         let is_new = |key: &TargetKey| {
             self.get(*key).is_some_and(|tracked| {
