@@ -49,6 +49,8 @@ struct Stored {
     wanted: Vec<AssetName>,
     /// `None` when it has to be worked out (again).
     outcome: Option<Outcome>,
+    /// Jobs that it had last: they go on while a changed object waits.
+    earlier: Vec<OperatorJob>,
 }
 
 /// What follows from an object.
@@ -137,7 +139,8 @@ impl Book {
         }
         let monitor =
             Monitor::parse(kind, json).map_err(|error| format!("the object cannot be read: {error}"));
-        table.objects.insert(name, Stored { metadata, monitor, wanted: Vec::new(), outcome: None });
+        let earlier = table.objects.remove(&name).map(|stored| stored.earlier).unwrap_or_default();
+        table.objects.insert(name, Stored { metadata, monitor, wanted: Vec::new(), outcome: None, earlier });
         Ok(())
     }
 
@@ -236,6 +239,7 @@ impl Book {
                 });
                 if !selected {
                     stored.wanted.clear();
+                    stored.earlier.clear();
                     stored.outcome = Some(Outcome::Unselected);
                     continue;
                 }
@@ -248,6 +252,11 @@ impl Book {
                         outcome
                     }
                 };
+                match &outcome {
+                    Outcome::Accepted { jobs, .. } => stored.earlier.clone_from(jobs),
+                    Outcome::Waiting(_) => {}
+                    Outcome::Rejected(_) | Outcome::Unselected => stored.earlier.clear(),
+                }
                 stored.outcome = Some(outcome);
             }
         }
@@ -265,12 +274,7 @@ impl Book {
 
     /// All jobs, by kind, namespace, name and endpoint.
     pub(crate) fn jobs(&self) -> Vec<OperatorJob> {
-        let outcomes = self.objects().filter_map(|(_, stored)| stored.outcome.as_ref());
-        let jobs = outcomes.filter_map(|outcome| match outcome {
-            Outcome::Accepted { jobs, .. } => Some(jobs.iter().cloned()),
-            _ => None,
-        });
-        jobs.flatten().collect()
+        self.objects().flat_map(|(_, stored)| stored.earlier.iter().cloned()).collect()
     }
 
     /// Whether an object waits for something that was not asked for or not answered yet.
@@ -410,4 +414,96 @@ fn left_out(monitor: &Monitor) -> Option<String> {
             kinds.join(", ")
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use outrigger_config::prometheus::GlobalConfig;
+    use outrigger_rt::resolver::ResolverOptions;
+    use serde_json::json;
+
+    use super::super::assets::{AssetData, AssetKind};
+    use super::*;
+
+    const KIND: MonitorKind = MonitorKind::PodMonitor;
+
+    fn book() -> Book {
+        let settings = Arc::new(OperatorSettings::everything());
+        let defaults = Defaults::new(&settings, &GlobalConfig::default());
+        Book::new(settings, defaults, "default".to_owned(), Resolver::new(ResolverOptions::default()))
+    }
+
+    fn monitor(name: &str, version: &str, secret: &str) -> Vec<u8> {
+        let token = json!({"credentials": {"name": secret, "key": "t"}});
+        let endpoint = json!({"port": "web", "authorization": token});
+        let metadata = json!({"namespace": "team", "name": name, "resourceVersion": version});
+        json!({"metadata": metadata, "spec": {"podMetricsEndpoints": [endpoint]}}).to_string().into_bytes()
+    }
+
+    fn secret(name: &str) -> AssetName {
+        AssetName { kind: AssetKind::Secret, namespace: "team".to_owned(), name: name.to_owned() }
+    }
+
+    fn present(value: &str) -> Asset {
+        Asset::Present(AssetData([("t".to_owned(), value.as_bytes().to_vec())].into()))
+    }
+
+    fn jobs(book: &mut Book) -> String {
+        while book.work(1) > 0 {}
+        let jobs: Vec<String> = book.jobs().iter().map(|job| job.job.to_string()).collect();
+        jobs.join(" ")
+    }
+
+    #[tokio::test]
+    async fn an_object_waits_for_its_secret_and_keeps_its_jobs_while_a_change_waits() {
+        let mut book = book();
+        book.begin_list(KIND);
+        book.put(KIND, &monitor("a", "1", "x")).unwrap();
+        book.commit_list(KIND);
+        assert_eq!(jobs(&mut book), "");
+        assert!(book.is_waiting() && book.problems()[0].waiting);
+        assert_eq!(book.wanted_assets(), [secret("x")].into());
+        assert!(book.set_asset(secret("x"), present("one")));
+        assert_eq!(jobs(&mut book), "podMonitor/team/a/0");
+        assert!(book.jobs()[0].yaml.contains("one") && !format!("{:?}", book.jobs()).contains("one"));
+        assert!(
+            !book.set_asset(secret("x"), Asset::Unread("away".to_owned())),
+            "what was read is not forgotten"
+        );
+        book.put(KIND, &monitor("a", "2", "y")).unwrap();
+        assert_eq!(jobs(&mut book), "podMonitor/team/a/0");
+        assert!(book.is_waiting() && book.jobs()[0].yaml.contains("one"));
+        book.set_asset(secret("y"), Asset::Unread("forbidden".to_owned()));
+        jobs(&mut book);
+        assert!(!book.is_waiting(), "a Secret that was asked for in vain is not waited for");
+        book.set_asset(secret("y"), Asset::Absent);
+        assert_eq!(jobs(&mut book), "");
+        assert!(!book.problems()[0].waiting);
+    }
+
+    #[tokio::test]
+    async fn what_a_list_or_an_event_takes_away_is_gone_and_bad_objects_stand_alone() {
+        let mut book = book();
+        book.set_asset(secret("x"), present("one"));
+        for name in ["a", "b"] {
+            book.put(KIND, &monitor(name, "1", "x")).unwrap();
+        }
+        book.put(
+            KIND,
+            br#"{"metadata": {"namespace": "team", "name": "c"}, "spec": {"podMetricsEndpoints": 3}}"#,
+        )
+        .unwrap();
+        assert!(book.put(KIND, b"{}").is_err());
+        assert_eq!(jobs(&mut book), "podMonitor/team/a/0 podMonitor/team/b/0");
+        assert!(book.problems()[0].message.starts_with("the object cannot be read"), "{:?}", book.problems());
+        book.take_removed();
+        book.remove(KIND, &monitor("a", "2", "x")).unwrap();
+        assert!(book.take_removed());
+        assert_eq!(jobs(&mut book), "podMonitor/team/b/0");
+        book.begin_list(KIND);
+        book.commit_list(KIND);
+        assert!(book.take_removed() && book.is_synced(KIND));
+        assert_eq!(jobs(&mut book), "");
+        assert_eq!(book.counts(KIND), ObjectCounts::default());
+    }
 }

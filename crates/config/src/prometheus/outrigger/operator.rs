@@ -582,3 +582,93 @@ fn relabeling(value: &Cursor<'_>) -> Option<RelabelingText> {
     section.finish(&[("source_label", "write source_labels, which is a list")]);
     Some(rule)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::file_access::FileAccess;
+    use crate::prometheus::{Source, load};
+
+    struct NoFiles;
+
+    impl FileAccess for NoFiles {
+        fn read(&self, _: &Path) -> io::Result<String> {
+            Err(io::ErrorKind::NotFound.into())
+        }
+
+        fn list(&self, _: &Path) -> io::Result<Vec<String>> {
+            Ok(Vec::new())
+        }
+
+        fn exists(&self, _: &Path) -> bool {
+            false
+        }
+    }
+
+    fn read(section: &str) -> Result<OperatorSettings, String> {
+        let text = format!("outrigger: {{prometheus_operator: {section}}}");
+        let source = Source {
+            path: "f",
+            text: &text,
+            directory: PathBuf::from("/"),
+            environment: &|_| None,
+            files: &NoFiles,
+            agent_mode: false,
+        };
+        let loaded = load(&source).map_err(|errors| errors.to_string())?;
+        loaded.config.outrigger.prometheus_operator.ok_or_else(|| "no section".to_owned())
+    }
+
+    #[test]
+    fn a_section_without_selectors_takes_everything_and_one_with_a_selector_that_kind_only() {
+        for section in ["", "{}", "{events: true}"] {
+            assert_eq!(read(section).unwrap(), OperatorSettings::everything(), "{section}");
+        }
+        let own = read(
+            "{service_monitor_selector: {matchLabels: {app: web}}, pod_monitor_namespace_selector: a=b}",
+        );
+        let settings = own.unwrap();
+        let monitors = settings.service_monitors.unwrap();
+        assert_eq!((monitors.objects.to_string().as_str(), monitors.namespaces), ("app=web", None));
+        assert_eq!((settings.pod_monitors, settings.probes, settings.scrape_configs), (None, None, None));
+        let narrowed = read("{probe_namespace_selector: 'team in (a, b)'}").unwrap();
+        assert_eq!(narrowed.probes.unwrap().namespaces.unwrap().to_string(), "team in (a,b)");
+        assert!(narrowed.pod_monitors.unwrap().namespaces.unwrap().is_empty());
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_place_and_fix() {
+        for (section, expected) in [
+            (
+                "{service_monitor_selector: {match_expressions: [{key: a, operator: Gt, values: [b]}]}}",
+                "match_expressions[0].operator: \"Gt\" is not an operator (write In, NotIn, Exists or DoesNotExist)",
+            ),
+            (
+                "{service_monitor_selector: 'a=('}",
+                "service_monitor_selector: \"a=(\" is not a label selector",
+            ),
+            ("{external_labels: {a: b}}", "external_labels: unknown key (write it below global"),
+            ("{scrape_interval: 10s, scrape_timeout: 20s}", "this is longer than scrape_interval"),
+            ("{enforced_body_size_limit: many}", "enforced_body_size_limit: \"many\" is not a size"),
+            (
+                "{scrape_classes: [{name: a, default: true}, {name: b, default: true}]}",
+                "another class is the default",
+            ),
+            (
+                "{scrape_classes: [{name: a, tls_config: {cert_file: x}}]}",
+                "cert_file and key_file are needed together",
+            ),
+            ("{service_discovery_role: pods}", "service_discovery_role: \"pods\" is not a role"),
+            (
+                "{excluded_from_enforcement: [{namespace: a}]}",
+                "excluded_from_enforcement[0].resource: this is needed",
+            ),
+        ] {
+            let error = read(section).unwrap_err();
+            assert!(error.contains(expected), "{section}: {error}");
+        }
+    }
+}
