@@ -1,4 +1,7 @@
 //! How many shards an endpoint needs (Prometheus `QueueManager.calculateDesiredShards` and `shouldReshard`).
+//!
+//! Unlike there, what waits asks for no more shards: it stays with those that it waits in, or a series could overtake
+//! itself, and new ones would only take memory.
 
 use std::time::Duration;
 
@@ -11,11 +14,9 @@ const WEIGHT: f64 = 0.2;
 /// Part of the present number by which the wanted one must differ.
 const TOLERANCE: f64 = 0.3;
 
-/// Part of a backlog that is to be worked off in each second.
-const CATCH_UP: f64 = 0.05;
-
-/// Further behind than this the number never goes down.
+/// From this far behind on, shards are wanted for so many times what comes in, and the number never goes down.
 const BEHIND: Duration = Duration::from_secs(10);
+const HEADROOM: f64 = 1.3;
 
 /// Running totals and the present state of an endpoint.
 #[derive(Debug, Clone, Copy, Default)]
@@ -56,15 +57,15 @@ impl ShardPlanner {
             return unchanged;
         }
         let seconds_per_sample = self.sending_seconds.per_second / self.samples_out.per_second;
-        let backlog = observed.behind.as_secs_f64() * self.samples_in.per_second;
-        let wanted = (seconds_per_sample * (self.samples_in.per_second + CATCH_UP * backlog)).ceil();
+        let headroom = if observed.behind >= BEHIND { HEADROOM } else { 1.0 };
+        let wanted = (seconds_per_sample * self.samples_in.per_second * headroom).ceil();
         let tolerated = shards as f64 * (1.0 - TOLERANCE)..=shards as f64 * (1.0 + TOLERANCE);
         if tolerated.contains(&wanted) {
             return unchanged;
         }
         // A cast from f64 saturates; the clamp follows.
         let wanted = wanted as usize;
-        if wanted < shards && observed.behind > BEHIND {
+        if wanted < shards && observed.behind >= BEHIND {
             return unchanged;
         }
         wanted.clamp(min, max)
@@ -121,6 +122,8 @@ mod tests {
             (1_000, 1_000, 0.4, 60, 4, 4),
             (100_000, 1_000, 1.0, 600, 1, 50),
             (1_000, 0, 1.0, 60, 2, 2),
+            // An hour's backlog goes fast enough.
+            (100_000, 400_000, 1.0, 3_600, 1, 1),
         ] {
             let planned = steady(samples_in, samples_out, busy, behind, shards);
             assert_eq!(
