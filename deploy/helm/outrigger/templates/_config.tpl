@@ -5,7 +5,7 @@
 {{- if hasKey $parsed "Error" -}}{{- fail (printf "config is not a YAML mapping: %s" $parsed.Error) -}}{{- end -}}
 {{- toYaml $parsed -}}
 {{- else -}}
-{{- toYaml .Values.config -}}
+{{- toYaml (default dict .Values.config) -}}
 {{- end -}}
 {{- end -}}
 

@@ -86,6 +86,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if and (gt (int $v.master.replicas) 1) (not $v.etcd.endpoints) (not $centre.etcd) -}}
 {{- fail "master.replicas is more than 1, and the masters have nowhere to agree on who leads: set etcd.endpoints to the URLs of an etcd (not that of the cluster that is watched), or master.replicas to 1" -}}
 {{- end -}}
+{{- if hasKey $v.files "outrigger.yml" -}}
+{{- fail "files has outrigger.yml, which is the name of the configuration itself: write it as config, or give the file another name" -}}
+{{- end -}}
 {{- if and (eq $v.tls.mode "secret") (not $v.tls.secretName) -}}
 {{- fail "tls.mode is secret and tls.secretName is empty: name the Secret with the masters' tls.crt, tls.key and ca.crt" -}}
 {{- end -}}
