@@ -174,7 +174,14 @@ const PROMETHEUS_OPERATOR: Module = Module {
 const HELM: Module = Module {
     path: "helm.sh/helm/v3",
     versions: &[ModuleVersion { release: "3.22.0", module: "v3.22.0" }],
-    stamps: &["helm.sh/helm/v3/internal/version.version=v{v}"],
+    // Else it takes itself to be for Kubernetes 1.20; the minor is that of its k8s.io/client-go.
+    stamps: &[
+        "helm.sh/helm/v3/internal/version.version=v{v}",
+        "helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1",
+        "helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=37",
+        "helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor=1",
+        "helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor=37",
+    ],
 };
 
 /// A program at a version: what `rig build` takes as `NAME` or `NAME@VERSION`.
