@@ -1,5 +1,5 @@
 //! Against real parts: etcd, kube-apiserver, kwok, Prometheus and node_exporter, as `cargo xtask rig` starts them.
-//! Needs `cargo xtask rig build etcd kube-apiserver kubectl kwok prometheus`, then `OUTRIGGER_RIG=1 cargo test`.
+//! Needs `cargo xtask rig build etcd kube-apiserver kubectl kwok prometheus helm`, then `OUTRIGGER_RIG=1 cargo test`.
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, reason = "tests")]
 
 mod alert_rules;
@@ -10,6 +10,7 @@ mod follow;
 #[path = "../process/harness.rs"]
 #[allow(dead_code, reason = "shared with the tests on simulated peers")]
 mod harness;
+mod install;
 mod mischief;
 mod simulation;
 
