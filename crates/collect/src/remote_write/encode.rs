@@ -16,13 +16,14 @@ use super::protocol::{Compression, Message, Protocol};
 use crate::batch::{BatchExemplar, BatchStart, MetricMetadata as FamilyMetadata};
 use crate::series::{SeriesId, SeriesTable};
 
-/// How zstd is set, on top of its first level. Requests are short records that repeat with small differences: leaving short
-/// matches alone gives smaller requests than any level up to the fifth does, in two thirds of the time of the first.
-const ZSTD_LEVEL: i32 = 1;
-const ZSTD_PARAMETERS: [CParameter; 4] = [
-    CParameter::Strategy(Strategy::ZSTD_fast),
+/// How zstd is set, on top of its third level. Requests are short records that repeat with small differences: leaving short
+/// matches alone gives smaller requests than any level up to the fifth does, in the time of the second.
+const ZSTD_LEVEL: i32 = 3;
+const ZSTD_PARAMETERS: [CParameter; 5] = [
+    CParameter::Strategy(Strategy::ZSTD_dfast),
     CParameter::WindowLog(20),
-    CParameter::HashLog(16),
+    CParameter::HashLog(17),
+    CParameter::ChainLog(15),
     CParameter::MinMatch(7),
 ];
 
