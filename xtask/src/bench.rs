@@ -5,6 +5,7 @@
 
 mod agent;
 mod control;
+mod discovery;
 mod message;
 mod receiver;
 mod report;
@@ -24,6 +25,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
 
 pub use agent::Agent;
+pub use discovery::{Delays, Plan as DiscoveryPlan, discovery, serve_cluster};
 pub use receiver::{Received, Receiving, serve as serve_receiver};
 pub use report::{Measured, Report};
 pub use sequence::Sequence;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
-use xtask::bench::{self, Agent, Load, Plan, Receiving, Shape};
+use xtask::bench::{self, Agent, DiscoveryPlan, Load, Plan, Receiving, Shape};
 use xtask::compliance::{self, RemoteWrite};
 use xtask::dag;
 use xtask::drill::{self, Combination, OutagePlan, PartitionRow, Scale, ScaleStep};
@@ -126,6 +126,20 @@ struct DrillScale {
 enum BenchCommand {
     /// Outrigger, vmagent and Prometheus' agent one after the other under the same load of targets.
     Scrape(Scrape),
+    /// A master with a worker, and Prometheus, on the same simulated API server.
+    Discovery(DiscoveryBench),
+    /// The cluster of `discovery`, which starts it itself.
+    #[command(hide = true)]
+    ServeCluster {
+        #[arg(long)]
+        listen: SocketAddr,
+        #[arg(long)]
+        nodes: u32,
+        #[arg(long)]
+        pods: u32,
+        #[arg(long)]
+        folder: PathBuf,
+    },
     /// The targets of `scrape`, which starts them itself.
     #[command(hide = true)]
     ServeTargets {
@@ -185,6 +199,37 @@ struct Scrape {
     /// Let the receiver count different series too.
     #[arg(long)]
     distinct: bool,
+    /// Don't append the result to the day's file in bench-results.
+    #[arg(long)]
+    dry: bool,
+}
+
+#[derive(Debug, Args)]
+struct DiscoveryBench {
+    /// Nodes at the start.
+    #[arg(long, default_value_t = 15_000, value_parser = clap::value_parser!(u32).range(1..))]
+    nodes: u32,
+    /// Pods at the start.
+    #[arg(long, default_value_t = 450_000)]
+    pods: u32,
+    /// Nodes while pods are replaced.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    follow_nodes: u32,
+    /// Pods while pods are replaced.
+    #[arg(long, default_value_t = 300_000, value_parser = clap::value_parser!(u32).range(300..))]
+    follow_pods: u32,
+    /// Pods replaced each second: three events each.
+    #[arg(long, default_value_t = 34, value_parser = clap::value_parser!(u32).range(1..))]
+    replaced_per_second: u32,
+    /// Seconds that this is measured.
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// Leave Prometheus out.
+    #[arg(long)]
+    without_prometheus: bool,
+    /// Outrigger's binary; a release build of this tree if none.
+    #[arg(long, value_name = "FILE")]
+    outrigger: Option<PathBuf>,
     /// Don't append the result to the day's file in bench-results.
     #[arg(long)]
     dry: bool,
@@ -370,6 +415,10 @@ async fn drill_outage(outage: Outage) -> Result<()> {
 async fn run_bench(command: BenchCommand) -> Result<()> {
     match command {
         BenchCommand::Scrape(scrape) => bench_scrape(scrape).await,
+        BenchCommand::Discovery(bench) => bench_discovery(bench).await,
+        BenchCommand::ServeCluster { listen, nodes, pods, folder } => {
+            bench::serve_cluster(listen, nodes, pods, &folder).await
+        }
         BenchCommand::ServeTargets { listen, shape, targets, port, interval_ms } => {
             let interval = Duration::from_millis(interval_ms);
             bench::serve_targets(Load { shape, targets, port, interval }, listen).await
@@ -381,15 +430,50 @@ async fn run_bench(command: BenchCommand) -> Result<()> {
     }
 }
 
-async fn bench_scrape(scrape: Scrape) -> Result<()> {
-    if cfg!(debug_assertions) {
-        // The load shares the machine with who is measured, so it must not cost what a debug build costs.
-        let mut release = Command::new(cargo());
-        release
-            .args(["run", "--quiet", "--release", "--package", "xtask", "--"])
-            .args(std::env::args_os().skip(1));
-        return Err(release.exec()).context("run the release build of xtask");
+/// Goes on as the release build, unless this is one: the load shares the machine with who is measured, so it must not
+/// cost what a debug build costs.
+fn in_release() -> Result<()> {
+    if !cfg!(debug_assertions) {
+        return Ok(());
     }
+    let mut release = Command::new(cargo());
+    release
+        .args(["run", "--quiet", "--release", "--package", "xtask", "--"])
+        .args(std::env::args_os().skip(1));
+    Err(release.exec()).context("run the release build of xtask")
+}
+
+async fn bench_discovery(bench: DiscoveryBench) -> Result<()> {
+    in_release()?;
+    let outrigger = match &bench.outrigger {
+        Some(path) => std::path::absolute(path)?,
+        None => build_outrigger(&["--release"])?,
+    };
+    let folder = std::env::temp_dir().join(format!("outrigger-discovery-{}", std::process::id()));
+    let plan = DiscoveryPlan {
+        start: (bench.nodes, bench.pods),
+        follow: (bench.follow_nodes, bench.follow_pods),
+        replaced_per_second: bench.replaced_per_second,
+        window: Duration::from_secs(bench.seconds),
+        prometheus: !bench.without_prometheus,
+        outrigger,
+        folder: folder.clone(),
+    };
+    let result = bench::discovery(&plan, |text| eprintln!("{text}")).await;
+    let removed = std::fs::remove_dir_all(&folder);
+    let text = result?;
+    removed.with_context(|| format!("remove {}", folder.display()))?;
+    println!("{text}");
+    if !bench.dry {
+        let heading = format!("{} nodes and {} pods", bench.nodes, bench.pods);
+        let path = drill::keep(&bench_results(), "discovery", &typed(), &heading, &text)?;
+        println!("appended to {}", path.display());
+    }
+    Ok(())
+}
+
+async fn bench_scrape(scrape: Scrape) -> Result<()> {
+    in_release()?;
     let outrigger = match &scrape.outrigger {
         Some(path) => std::path::absolute(path)?,
         None if scrape.agents.contains(&Agent::Outrigger) => build_outrigger(&["--release"])?,

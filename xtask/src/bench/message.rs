@@ -6,6 +6,9 @@ use std::ops::AddAssign;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+/// Is shown each series: the hash of its labels, and its samples.
+type SeeSeries<'a> = &'a mut dyn FnMut(u64, &[Sample]);
+
 /// What a message holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contents {
@@ -65,7 +68,7 @@ pub(super) struct Sample {
 pub(super) fn count(
     message: &[u8],
     is_version_2: bool,
-    mut see: Option<&mut dyn FnMut(u64, &[Sample])>,
+    mut see: Option<SeeSeries<'_>>,
 ) -> Result<Contents> {
     let layout = if is_version_2 { VERSION_2 } else { VERSION_1 };
     let mut contents = Contents::default();
