@@ -1,11 +1,13 @@
 //! The chart and the manifests of `deploy/`: what they render, what a real API server says to it, and what the accounts
 //! that they make may do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use xtask::rig::{Cache, Component, FillPlan, Options, Pin, Program, Rig};
@@ -38,15 +40,19 @@ fn value_sets() -> Vec<(String, PathBuf)> {
 }
 
 fn helm(arguments: &[&str]) -> Output {
+    helm_at(Path::new("/nowhere"), arguments)
+}
+
+fn helm_at(kubeconfig: &Path, arguments: &[&str]) -> Output {
     let pin = Pin::new(Program::Helm, None).expect("a pinned version");
     let helm = Cache::from_environment().and_then(|cache| cache.find(pin)).expect("helm is built");
     let home = tempfile::tempdir().expect("a directory");
     let mut command = Command::new(helm);
-    // Nothing of the user's own settings, and no cluster.
+    // Nothing of the user's own settings.
     for variable in ["HELM_CONFIG_HOME", "HELM_CACHE_HOME", "HELM_DATA_HOME"] {
         command.env(variable, home.path());
     }
-    command.env("KUBECONFIG", home.path().join("none"));
+    command.env("KUBECONFIG", kubeconfig);
     command.args(arguments).output().expect("helm starts")
 }
 
@@ -515,6 +521,141 @@ async fn until_event(rig: &Rig) {
     }
 }
 
+/// What a Secret in the cluster holds.
+async fn secret(rig: &Rig, name: &str) -> BTreeMap<String, String> {
+    let text = rig.kubectl(&["get", "secret", name, "-n", NAMESPACE, "-o", "json"]).await.unwrap();
+    let secret: Value = serde_json::from_str(&text).unwrap();
+    let decoded = |value: &Value| {
+        let bytes = STANDARD.decode(value.as_str().expect("base64")).expect("base64");
+        String::from_utf8(bytes).expect("text")
+    };
+    let data = secret["data"].as_object().into_iter().flatten();
+    data.map(|(key, value)| (key.clone(), decoded(value))).collect()
+}
+
+/// Starts what a pod of an installed release would run, with the release's own Secrets.
+async fn start_installed(rig: &Rig, role: &str, edit: impl Fn(String) -> String) -> Outrigger {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config =
+        secret(rig, &format!("outrigger-{role}-config")).await.remove("outrigger.yml").expect("there");
+    for (name, folder) in
+        [("outrigger-worker-token", "token"), ("outrigger-centre-tls", "tls"), ("outrigger-state-key", "key")]
+    {
+        std::fs::create_dir_all(directory.path().join(folder)).expect("writable");
+        for (key, contents) in secret(rig, name).await {
+            // A worker's pod does not get the masters' key.
+            if role == "master" || key != "tls.key" {
+                std::fs::write(directory.path().join(folder).join(key), contents).expect("writable");
+            }
+        }
+    }
+    let config = edit(config.replace(FILES, &directory.path().to_string_lossy()));
+    let (file, data) = (directory.path().join("outrigger.yml"), directory.path().join("data"));
+    std::fs::write(&file, config).expect("writable");
+    let (file, data) = (file.to_string_lossy().into_owned(), data.to_string_lossy().into_owned());
+    Outrigger::start(directory, &[role, "--config", &file, "--data-dir", &data, "--listen", "127.0.0.1:0"])
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_helm_installs_scrapes_and_sends_and_an_upgrade_keeps_its_secrets() {
+    if left_out("an installation by helm") {
+        return;
+    }
+    let rig = Rig::up(&[Component::Kwok, Component::PrometheusReceiver], Options::default()).await.unwrap();
+    let receiver = rig.url(Component::PrometheusReceiver).unwrap().to_owned();
+    let values = rig.dir().join("values.yaml");
+    let address = receiver.trim_start_matches("http://");
+    let text = format!(
+        "image: {{repository: registry.example/outrigger}}\n\
+         config:\n  global: {{scrape_interval: 1s}}\n  scrape_configs:\n  - job_name: receiver\n    static_configs: [{{targets: ['{address}']}}]\n  \
+         - job_name: nodes\n    kubernetes_sd_configs: [{{role: node}}]\n  remote_write: [{{url: '{receiver}/api/v1/write'}}]\n"
+    );
+    std::fs::write(&values, text).expect("writable");
+    let (chart, values) = (chart().to_string_lossy().into_owned(), values.to_string_lossy().into_owned());
+    let release = ["outrigger", &chart, "--namespace", NAMESPACE, "--values", &values];
+    let helm = |verb: &[&str], more: &[&str]| {
+        let arguments: Vec<&str> = verb.iter().chain(&release).chain(more).copied().collect();
+        let output = helm_at(&rig.kubeconfig(), &arguments);
+        assert!(output.status.success(), "{verb:?}: {}", self::text(&output));
+        self::text(&output)
+    };
+    let notes = helm(&["install"], &["--create-namespace"]);
+    assert!(notes.contains("1 master and 2 workers in namespace outrigger"), "{notes}");
+    let made = ["outrigger-worker-token", "outrigger-centre-tls", "outrigger-state-key"];
+    let mut before = Vec::new();
+    for name in made {
+        before.push(secret(&rig, name).await);
+    }
+    helm(&["upgrade"], &["--set", "worker.replicas=3", "--set", "config.global.scrape_interval=2s"]);
+    for (name, before) in made.into_iter().zip(before) {
+        assert!(
+            !before.is_empty() && before == secret(&rig, name).await,
+            "{name} is another one after the upgrade"
+        );
+    }
+    let replicas =
+        ["get", "statefulset", "outrigger-worker", "-n", NAMESPACE, "-o", "jsonpath={.spec.replicas}"];
+    assert_eq!(rig.kubectl(&replicas).await.unwrap(), "3");
+
+    let kubeconfig = kubeconfig_of(&rig, "outrigger-master").await;
+    let master = start_installed(&rig, "master", |config| {
+        let config =
+            config.replace("0.0.0.0:9441", "127.0.0.1:0").replace("${POD_NAME}", "outrigger-master-0");
+        let access = format!("\noutrigger:\n  kubernetes: {{kubeconfig: {}}}\n", kubeconfig.display());
+        config.replace("\noutrigger:\n", &access)
+    })
+    .await;
+    let bound = master.logged("config centre listening", "address").expect("it says where");
+    // The name in the certificate stays; only the way there is this machine's.
+    let name = format!("outrigger-master-0.outrigger-centre.{NAMESPACE}.svc.cluster.local");
+    let connect = |config: String| {
+        assert!(config.contains(&format!("https://{name}:9441")), "{config}");
+        config
+            .replace(&format!("https://{name}:9441"), &format!("https://{bound}"))
+            .replace("tls_config:\n", &format!("tls_config:\n      server_name: {name}\n"))
+            .replace("${POD_NAME}", "outrigger-worker-0")
+            .replace("${POD_IP}:9440", "127.0.0.1:1")
+            .replace("${POD_ZONE}", "")
+    };
+    let worker = start_installed(&rig, "worker", connect).await;
+    let api = rig.client(Component::PrometheusReceiver).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while api.get("/api/v1/query?query=up%7Bjob%3D%22receiver%22%7D").await.unwrap()["data"]["result"][0]["value"]
+        [1]
+        != "1"
+    {
+        assert!(
+            Instant::now() < deadline,
+            "nothing arrives: {:#?} {:#?}",
+            master.log_tail(),
+            worker.log_tail()
+        );
+        sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(worker.request("GET", "/-/ready").await.0, 200);
+    // Another token is not let in.
+    let stranger = start_installed(&rig, "worker", |config| {
+        let token =
+            config.lines().find_map(|line| line.trim().strip_prefix("credentials_file: ")).expect("a token");
+        std::fs::write(token, "another").expect("writable");
+        connect(config.clone()).replace("outrigger-worker-0", "outrigger-worker-1")
+    })
+    .await;
+    let deadline = Instant::now() + PATIENCE;
+    while !stranger
+        .log_tail()
+        .iter()
+        .any(|line| line.to_lowercase().contains("unauthenticated") || line.contains("token"))
+    {
+        assert!(Instant::now() < deadline, "{:#?}", stranger.log_tail());
+        sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(stranger.request("GET", "/-/ready").await.0, 503);
+    assert!(worker.stop().await.success());
+    assert!(master.stop().await.success());
+}
+
 /// An address of the range that the rig routes to this machine, where the API server may look for a service.
 const MASTER_ADDRESS: &str = "198.19.250.7";
 
@@ -558,15 +699,8 @@ async fn the_api_server_serves_the_wanted_number_of_workers_as_an_external_metri
     assert!(output.status.success(), "{}", text(&output));
     let rendered = String::from_utf8(output.stdout).unwrap();
     apply(&rig, &rendered, &[]).await;
-    let secret =
-        rig.kubectl(&["get", "secret", "outrigger-centre-tls", "-n", NAMESPACE, "-o", "json"]).await.unwrap();
-    let secret: Value = serde_json::from_str(&secret).unwrap();
-    let of = |key: &str| {
-        use base64::Engine as _;
-        let text =
-            base64::engine::general_purpose::STANDARD.decode(secret["data"][key].as_str().unwrap()).unwrap();
-        file(key, &String::from_utf8(text).unwrap())
-    };
+    let made = secret(&rig, "outrigger-centre-tls").await;
+    let of = |key: &str| file(key, &made[key]);
     let (certificate, key) = (of("tls.crt"), of("tls.key"));
     let tls =
         ["--tls-cert-file", &certificate, "--tls-key-file", &key, "--tls-client-ca-file", &authority_file];
