@@ -405,11 +405,10 @@ impl World {
             return;
         }
         match sim.link {
-            Some(link) if self.links[link].open => {
-                if sim.welcomed {
-                    self.tell_master(link, from_worker::Kind::Heartbeat(Heartbeat::default()));
-                }
+            Some(link) if self.links[link].open && sim.welcomed => {
+                self.tell_master(link, from_worker::Kind::Heartbeat(Heartbeat::default()));
             }
+            Some(link) if self.links[link].open => {}
             _ if sim.cut_until <= self.now => self.connect(worker),
             _ => {}
         }

@@ -68,7 +68,7 @@ impl Targets {
         #[cfg(target_os = "linux")]
         socket.bind_device(Some(b"lo"))?;
         socket.bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))?;
-        Ok(Self::serve(socket.listen(BACKLOG)?.into_std()?)?)
+        Self::serve(socket.listen(BACKLOG)?.into_std()?)
     }
 
     /// Answers on one address, where targets are told apart by their paths, `/t/<number>`.
@@ -79,7 +79,7 @@ impl Targets {
         let socket = TcpSocket::new_v4()?;
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        Ok(Self::serve(socket.listen(BACKLOG)?.into_std()?)?)
+        Self::serve(socket.listen(BACKLOG)?.into_std()?)
     }
 
     fn serve(listener: std::net::TcpListener) -> io::Result<Self> {
