@@ -65,11 +65,7 @@ pub(super) struct Sample {
 ///
 /// # Errors
 /// When the bytes are not a protobuf message, or a label refers to no symbol.
-pub(super) fn count(
-    message: &[u8],
-    is_version_2: bool,
-    mut see: Option<SeeSeries<'_>>,
-) -> Result<Contents> {
+pub(super) fn count(message: &[u8], is_version_2: bool, mut see: Option<SeeSeries<'_>>) -> Result<Contents> {
     let layout = if is_version_2 { VERSION_2 } else { VERSION_1 };
     let mut contents = Contents::default();
     let mut symbols: Vec<&[u8]> = Vec::new();
