@@ -12,7 +12,7 @@
 {{- range $job := ($config.scrape_configs | default list) -}}
 {{- range $sd := ($job.kubernetes_sd_configs | default list) -}}
 {{- if not (or $sd.kubeconfig_file $sd.api_server) -}}
-{{- $role := lower $sd.role -}}
+{{- $role := $sd.role | default "" | toString | lower -}}
 {{- $pods := has $role (list "pod" "endpoints" "endpointslice") -}}
 {{- $attach := $sd.attach_metadata | default dict -}}
 {{- if eq $role "node" -}}{{- $_ := set $found "/nodes" 1 -}}{{- end -}}
@@ -29,7 +29,7 @@
 {{- end -}}
 {{- end -}}
 {{- with $outrigger.prometheus_operator -}}
-{{- range $key, $_ := . -}}{{- if hasSuffix "_namespace_selector" $key -}}{{- $_ := set $found "/namespaces" 1 -}}{{- end -}}{{- end -}}
+{{- range $key, $selector := . -}}{{- if and (hasSuffix "_namespace_selector" $key) $selector -}}{{- $_ := set $found "/namespaces" 1 -}}{{- end -}}{{- end -}}
 {{- $endpoints := ternary "discovery.k8s.io/endpointslices" "/endpoints" (eq (lower (.service_discovery_role | default "")) "endpointslice") -}}
 {{- if hasKey . "service_monitor_selector" -}}
 {{- range list "monitoring.coreos.com/servicemonitors" "/services" "/pods" "/nodes" $endpoints -}}{{- $_ := set $found . 1 -}}{{- end -}}
