@@ -7,7 +7,8 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Json, Response};
 use axum::routing::get;
-use http::StatusCode;
+use http::header::{CONNECTION, HeaderValue};
+use http::{StatusCode, Version};
 use outrigger_model::sample::Timestamp;
 use serde_json::{Value, json};
 
@@ -43,20 +44,38 @@ fn scale_of(state: &AppState) -> Option<Scale> {
     })
 }
 
-async fn scale(State(state): State<Arc<AppState>>) -> Response {
+async fn scale(State(state): State<Arc<AppState>>, version: Version) -> Response {
     let Some(scale) = scale_of(&state) else { return StatusCode::NOT_FOUND.into_response() };
     let body =
         json!({ "leading": scale.leading, "workers": scale.workers, "workers_desired": scale.desired });
-    let status = if scale.leading { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(body)).into_response()
+    if scale.leading {
+        return Json(body).into_response();
+    }
+    try_another((StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response(), version)
 }
 
-async fn metric(State(state): State<Arc<AppState>>, Path((_, metric)): Path<(String, String)>) -> Response {
+/// Ends the connection after an answer, so that a scaler that reaches the masters by one address does not go on asking the
+/// standby for as long as its connection lasts. HTTP/2 has no such word.
+fn try_another(mut answer: Response, version: Version) -> Response {
+    if version <= Version::HTTP_11 {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
+}
+
+async fn metric(
+    State(state): State<Arc<AppState>>,
+    Path((_, metric)): Path<(String, String)>,
+    version: Version,
+) -> Response {
     let scale = scale_of(&state).filter(|_| metric == WORKERS_DESIRED);
     match scale {
         Some(scale) if scale.leading => Json(value_list(scale.desired, state.clock.now())).into_response(),
         // A scaler that gets no value leaves the number of workers as it is.
-        Some(_) => status(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "this master does not lead"),
+        Some(_) => {
+            let message = "this master does not lead";
+            try_another(status(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message), version)
+        }
         None => {
             let message = format!("the only external metric here is {WORKERS_DESIRED}");
             status(StatusCode::NOT_FOUND, "NotFound", &message)
@@ -123,4 +142,18 @@ fn resources() -> Value {
             "verbs": ["get"],
         }],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_standby_ends_the_connection_where_http_has_a_word_for_it() {
+        for (version, ends) in [(Version::HTTP_10, true), (Version::HTTP_11, true), (Version::HTTP_2, false)]
+        {
+            let answer = try_another(StatusCode::SERVICE_UNAVAILABLE.into_response(), version);
+            assert_eq!(answer.headers().contains_key(CONNECTION), ends, "{version:?}");
+        }
+    }
 }
