@@ -239,8 +239,8 @@ impl Report {
     /// The report as Markdown.
     pub fn markdown(&self) -> String {
         let mut text = String::from(
-            "| down | scrapes | missed | double | lost | wrong markers | missing markers | failed | repeated | killed worker: missed, lost | longest gap s | latest s |\n\
-             |---|---|---|---|---|---|---|---|---|---|---|---|\n",
+            "| down | scrapes | missed | double | lost | wrong markers | missing markers | late markers | failed | repeated | killed worker: missed, lost | longest gap s | latest s |\n\
+             |---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
         );
         let mut total = Verdict::default();
         for (name, verdict) in &self.rows {
@@ -266,13 +266,14 @@ impl Report {
 fn row(text: &mut String, name: &str, verdict: &Verdict) {
     let _ = writeln!(
         text,
-        "| {name} | {} | {} | {} | {} | {} | {} | {} | {} | {}, {} | {:.1} | {:.1} |",
+        "| {name} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {}, {} | {:.1} | {:.1} |",
         verdict.scrapes,
         verdict.missed,
         verdict.double,
         verdict.lost,
         verdict.wrong_markers,
         verdict.missing_markers,
+        verdict.late_markers,
         verdict.failed,
         verdict.repeated,
         verdict.excused_missed,

@@ -62,6 +62,8 @@ pub struct Verdict {
     pub repeated: u64,
     /// Stale markers of series that lived on.
     pub wrong_markers: u64,
+    /// Stale markers of series that had ended before: an heir that knows a little less than its predecessor repeats them.
+    pub late_markers: u64,
     /// Series that vanished without a stale marker.
     pub missing_markers: u64,
     /// Scrapes that the scraper took for failed.
@@ -91,6 +93,7 @@ impl AddAssign for Verdict {
         self.excused_lost += other.excused_lost;
         self.repeated += other.repeated;
         self.wrong_markers += other.wrong_markers;
+        self.late_markers += other.late_markers;
         self.missing_markers += other.missing_markers;
         self.failed += other.failed;
     }
@@ -250,9 +253,16 @@ impl<'a> Case<'a> {
             .count() as u64;
         let bounds = in_window.iter().min().copied().zip(in_window.iter().max().copied());
         let Some((first, last)) = bounds else { return };
-        let wrong = markers.iter().filter(|marker| (first..=last).contains(&marker.1));
-        let wrong = wrong.filter(|marker| !due.contains(marker) && !failed.contains(&marker.1));
-        verdict.wrong_markers += wrong.count() as u64;
+        let ended: HashMap<Series, i64> = due.iter().copied().collect();
+        let undue = markers.iter().filter(|marker| (first..=last).contains(&marker.1));
+        let undue = undue.filter(|marker| !due.contains(marker) && !failed.contains(&marker.1));
+        for (series, at) in undue {
+            if ended.get(series).is_some_and(|end| end < at) {
+                verdict.late_markers += 1;
+            } else {
+                verdict.wrong_markers += 1;
+            }
+        }
         verdict.failed += failed.iter().filter(|at| (first..=last).contains(at)).count() as u64;
     }
 }
@@ -367,11 +377,14 @@ mod tests {
         account.scrapes[6].repeated = 2;
         account.markers.retain(|(series, _)| *series != Series::Turn(1));
         account.markers.push((Series::Steady(0), 30_000));
+        account.markers.push((Series::Turn(0), 30_000));
+        account.markers.push((Series::Turn(2), 45_000));
         account.markers.push((Series::Up, 35_000));
         account.failed.push(35_000);
         let verdict = verdict(served(&PUNCTUAL), account, &[]);
         assert_eq!((verdict.lost, verdict.repeated, verdict.failed), (5, 2, 1), "{verdict:?}");
-        assert_eq!((verdict.wrong_markers, verdict.missing_markers), (1, 1), "{verdict:?}");
+        assert_eq!((verdict.wrong_markers, verdict.missing_markers), (2, 1), "{verdict:?}");
+        assert_eq!(verdict.late_markers, 1, "{verdict:?}");
     }
 
     #[test]
