@@ -236,14 +236,17 @@ impl<'a> Case<'a> {
             account.scrapes.get(number).filter(|arrived| arrived.kinds == ALL_KINDS).map(|a| a.at_millis)
         };
         let mut due: HashSet<(Series, i64)> = HashSet::new();
+        // At the first scrape after the turn that arrived: what a killed scraper lost has no place in storage.
+        let mut before: Option<u32> = None;
         for number in 1..account.scrapes.len() {
+            let Some(at) = arrived(number) else { continue };
             let turn = turn_of(number as u32);
-            if number > 1
-                && turn != turn_of(number as u32 - 1)
-                && let (Some(_), Some(at)) = (arrived(number - 1), arrived(number))
+            if let Some(before) = before
+                && before != turn
             {
-                due.insert((Series::Turn(turn - 1), at));
+                due.insert((Series::Turn(before), at));
             }
+            before = Some(turn);
         }
         let in_window: HashSet<i64> = self.within(window).filter_map(|(number, _)| arrived(number)).collect();
         verdict.missing_markers += due
@@ -385,6 +388,17 @@ mod tests {
         assert_eq!((verdict.lost, verdict.repeated, verdict.failed), (5, 2, 1), "{verdict:?}");
         assert_eq!((verdict.wrong_markers, verdict.missing_markers), (2, 1), "{verdict:?}");
         assert_eq!(verdict.late_markers, 1, "{verdict:?}");
+    }
+
+    #[test]
+    fn a_series_whose_end_was_lost_is_marked_at_the_next_scrape() {
+        let mut account = account(11);
+        account.scrapes[4].kinds = 0;
+        account.markers.retain(|(series, _)| *series != Series::Turn(0));
+        account.markers.push((Series::Turn(0), 25_000));
+        let verdict = verdict(served(&PUNCTUAL), account, &[]);
+        assert_eq!((verdict.wrong_markers, verdict.missing_markers, verdict.late_markers), (0, 0, 0));
+        assert_eq!(verdict.lost, 6, "{verdict:?}");
     }
 
     #[test]
