@@ -137,7 +137,7 @@ async fn the_page_and_its_files_are_served_with_a_policy() {
         assert!(body.contains(part), "{path}");
     }
     assert_eq!(outrigger.request("GET", "/nothing").await.0, 404);
-    assert!(outrigger.metric("outrigger_build_info{version=\"0.1.0\"}").await.is_some());
+    assert!(outrigger.metric("outrigger_build_info{version=\"0.1.0\",role=\"run\"}").await.is_some());
 }
 
 /// Prometheus' own examples, copied with their source into the configuration crate's test data.
