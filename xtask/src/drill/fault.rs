@@ -14,6 +14,8 @@ use super::stage::Stage;
 /// Samples stay so long in a worker's memory before they are sent or on disk: the deadline of a batch in the drill's
 /// configuration, and a request.
 const IN_MEMORY: Duration = Duration::from_secs(3);
+/// A scrape that was due so shortly before the kill may not have begun.
+const DYING: Duration = Duration::from_millis(250);
 /// How long a deed may take that the program itself does at once: a process's start, an election's last step.
 const LEEWAY: Duration = Duration::from_secs(2);
 
@@ -244,7 +246,7 @@ impl Stage {
             } else {
                 at + lease
             };
-            let missed = at..due + self.scale.interval + LEEWAY;
+            let missed = at.saturating_sub(DYING)..due + self.scale.interval + LEEWAY;
             excuses.push(Excuse { targets, missed, lost: at.saturating_sub(IN_MEMORY)..at + LEEWAY });
         }
         Ok(())

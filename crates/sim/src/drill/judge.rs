@@ -236,24 +236,36 @@ impl<'a> Case<'a> {
             account.scrapes.get(number).filter(|arrived| arrived.kinds == ALL_KINDS).map(|a| a.at_millis)
         };
         let mut due: HashSet<(Series, i64)> = HashSet::new();
-        // At the first scrape after the turn that arrived: what a killed scraper lost has no place in storage.
-        let mut before: Option<u32> = None;
+        // At the first scrape after the turn that arrived: what a killed scraper lost has no place in storage. Its
+        // marker may have been lost with it.
+        let mut excused: HashSet<Series> = HashSet::new();
+        let mut before: Option<(usize, u32)> = None;
         for number in 1..account.scrapes.len() {
             let Some(at) = arrived(number) else { continue };
             let turn = turn_of(number as u32);
-            if let Some(before) = before
+            if let Some((last, before)) = before
                 && before != turn
             {
                 due.insert((Series::Turn(before), at));
+                let mut lost = self.served.iter().take(number - 1).skip(last);
+                if lost.any(|served| self.excuse(|excuse| excuse.lost.contains(&served.at))) {
+                    excused.insert(Series::Turn(before));
+                }
             }
-            before = Some(turn);
+            before = Some((number, turn));
         }
         let in_window: HashSet<i64> = self.within(window).filter_map(|(number, _)| arrived(number)).collect();
-        verdict.missing_markers += due
+        // A failed scrape in between has marked everything already.
+        let missing = due
             .iter()
-            // A failed scrape in between has marked everything already.
-            .filter(|(series, at)| in_window.contains(at) && !markers.iter().any(|(s, _)| s == series))
-            .count() as u64;
+            .filter(|(series, at)| in_window.contains(at) && !markers.iter().any(|(s, _)| s == series));
+        for (series, _) in missing {
+            if excused.contains(series) {
+                verdict.excused_lost += 1;
+            } else {
+                verdict.missing_markers += 1;
+            }
+        }
         let bounds = in_window.iter().min().copied().zip(in_window.iter().max().copied());
         let Some((first, last)) = bounds else { return };
         let ended: HashMap<Series, i64> = due.iter().copied().collect();
@@ -395,10 +407,18 @@ mod tests {
         let mut account = account(11);
         account.scrapes[4].kinds = 0;
         account.markers.retain(|(series, _)| *series != Series::Turn(0));
-        account.markers.push((Series::Turn(0), 25_000));
-        let verdict = verdict(served(&PUNCTUAL), account, &[]);
-        assert_eq!((verdict.wrong_markers, verdict.missing_markers, verdict.late_markers), (0, 0, 0));
-        assert_eq!(verdict.lost, 6, "{verdict:?}");
+        let mut marked = account.clone();
+        marked.markers.push((Series::Turn(0), 25_000));
+        let found = verdict(served(&PUNCTUAL), marked, &[]);
+        assert_eq!((found.wrong_markers, found.missing_markers, found.late_markers), (0, 0, 0));
+        assert_eq!(found.lost, 6, "{found:?}");
+        // Nobody marked it: the marker may have been lost together with the scrape.
+        let seconds = |from, to| Duration::from_secs(from)..Duration::from_secs(to);
+        let excuse = Excuse { targets: HashSet::from([KEY]), missed: seconds(0, 0), lost: seconds(15, 17) };
+        let found = verdict(served(&PUNCTUAL), account.clone(), &[excuse]);
+        assert_eq!((found.missing_markers, found.excused_lost), (0, 7), "{found:?}");
+        let found = verdict(served(&PUNCTUAL), account, &[]);
+        assert_eq!(found.missing_markers, 1, "{found:?}");
     }
 
     #[test]
