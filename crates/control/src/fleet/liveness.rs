@@ -9,7 +9,7 @@ use super::targets::Slot;
 use super::workers::{Legacy, NOBODY, Order, OutsideBecause, Presence};
 use super::{Alive, Fleet, FleetEffect, Millis, MoveReason, SessionId, WorkerRecord};
 
-/// Leases for which nothing is moved while most workers are lost.
+/// Leases for which nothing is moved while most workers are lost, counted from when there is one to move it to.
 const MASS_LOSS_LEASES: u64 = 3;
 
 impl Fleet {
@@ -168,7 +168,11 @@ impl Fleet {
         let is_lost = |presence| matches!(presence, Presence::Away { .. } | Presence::Silent);
         let known = staying().count();
         let lost = staying().filter(|worker| is_lost(worker.presence)).count();
-        if lost >= 2 && lost * 2 > known {
+        if lost >= 2 && lost == known {
+            // Nobody could take anything over, and whoever comes first would get what the others scrape on.
+            self.mass_loss_since = Some(now);
+            return;
+        } else if lost >= 2 && lost * 2 > known {
             let since = *self.mass_loss_since.get_or_insert(now);
             if now < since + MASS_LOSS_LEASES * self.lease {
                 return;
