@@ -171,14 +171,13 @@ impl Fleet {
         if lost >= 2 && lost == known {
             // Nobody could take anything over, and whoever comes first would get what the others scrape on.
             self.mass_loss_since = Some(now);
-            return;
         } else if lost >= 2 && lost * 2 > known {
-            let since = *self.mass_loss_since.get_or_insert(now);
-            if now < since + MASS_LOSS_LEASES * self.lease {
-                return;
-            }
-        } else {
-            self.mass_loss_since = None;
+            self.mass_loss_since.get_or_insert(now);
+        }
+        // The others come back one by one.
+        match self.mass_loss_since {
+            Some(since) if lost > 0 && now < since + MASS_LOSS_LEASES * self.lease => return,
+            _ => self.mass_loss_since = None,
         }
         let dead = self.workers.iter().filter(|worker| worker.presence == Presence::Silent);
         for id in dead.map(|worker| worker.id).collect::<Vec<_>>() {
