@@ -20,6 +20,7 @@ mod run;
 mod running;
 mod scale_api;
 mod self_metrics;
+mod surroundings;
 mod worker;
 
 use std::process::ExitCode;

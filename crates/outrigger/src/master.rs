@@ -8,22 +8,20 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use futures_util::FutureExt as _;
-use outrigger_collect::remote_write::{RemoteWrite, RemoteWriteOptions};
+use outrigger_collect::remote_write::RemoteWrite;
 use outrigger_config::prometheus::{CentreConfig, EtcdConfig};
 use outrigger_control::election::Election;
 use outrigger_control::fleet::{FleetDriverOptions, FleetOptions};
 use outrigger_control::scaling::ScalingLimits;
 use outrigger_control::store::{Candidate, EmbeddedStore, EtcdLogin, EtcdOptions, EtcdStore, StateStore};
 use outrigger_control::{Discovery, DiscoveryOptions, FleetHandle};
-use outrigger_model::clock::{SharedClock, SystemClock};
+use outrigger_model::clock::SharedClock;
 use outrigger_model::http::HttpClientConfig;
 use outrigger_rt::grpc::{TokenName, Tokens, duplex_service};
-use outrigger_rt::metrics::Registry;
-use outrigger_rt::resolver::{Resolver, ResolverOptions};
+use outrigger_rt::resolver::Resolver;
 use outrigger_rt::server::{Server, ServerConfig, ServerLimits, ServerTls};
 use outrigger_rt::signal::Signals;
 use outrigger_rt::supervisor::{Phase, Supervisor};
-use outrigger_storage::sealed::Key;
 use outrigger_wire::centre::WORK_PATH;
 use tokio::sync::mpsc;
 
@@ -33,12 +31,10 @@ use crate::fleet_view::MasterView;
 use crate::master_config::MasterFile;
 use crate::master_parts::{MasterParts, MasterSurroundings};
 use crate::reload::{ReloadRequest, Reloader};
-use crate::run::{
-    API_SERVER_USER_AGENT, LOG_PERIOD, USER_AGENT, data_dir, flush_deadline, offset_seed, queue_bounds,
-    register_build_info, server_config,
-};
+use crate::run::{API_SERVER_USER_AGENT, data_dir, offset_seed, queue_bounds, server_config};
 use crate::running::Running;
-use crate::self_metrics::{SelfMetrics, Surroundings, self_settings};
+use crate::self_metrics::{SelfMetrics, self_settings};
+use crate::surroundings::{Surroundings, state_key};
 
 /// A call to etcd takes at most this long.
 const STORE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -86,15 +82,15 @@ async fn build(
 ) -> anyhow::Result<Master> {
     let config = &file.config;
     let centre = config.outrigger.centre.clone().unwrap_or_default();
-    let name = if centre.name.is_empty() { crate::process::host_name() } else { centre.name.clone() };
-    let clock: SharedClock = Arc::new(SystemClock);
-    let registry = Registry::new();
-    register_build_info(&registry, Role::Master);
-    let resolver = Resolver::new(ResolverOptions::default());
-    let supervisor = Supervisor::new();
-    std::fs::create_dir_all(&data_dir)
-        .with_context(|| format!("could not make the data directory {}", data_dir.display()))?;
-    crate::remembered_names::keep(&resolver, &data_dir, &supervisor);
+    let around = Surroundings::new(Role::Master, &centre.name, Some(data_dir.clone()), grace)?;
+    let remote_write = Arc::new(RemoteWrite::new(
+        &config.remote_write,
+        &config.global.external_labels,
+        queue_bounds(config.outrigger.limits),
+        around.remote_write("remote-write"),
+    )?);
+    let self_metrics = SelfMetrics::build(&self_settings(config), &around, &remote_write)?;
+    let Surroundings { name, clock, registry, resolver, supervisor, .. } = around;
     let store = store(centre.etcd.as_ref(), &data_dir, &clock, &resolver)?;
     let centre_server =
         Server::bind(centre_config(&centre)).await.context("could not start the config centre")?;
@@ -103,36 +99,7 @@ async fn build(
     let candidate = Candidate { name: name.as_str().into(), address: address.as_str().into() };
     let election = Election::new(Arc::clone(&store), candidate, centre.leader_lease);
     election.register(&registry);
-    let key = config.outrigger.state_encryption_key_file.as_deref().map(Key::read).transpose();
-    let key = key.context("outrigger.state_encryption_key_file")?.map(Arc::new);
-    let flush_deadline = flush_deadline(Some(&data_dir), grace);
-    let remote_write = Arc::new(RemoteWrite::new(
-        &config.remote_write,
-        &config.global.external_labels,
-        queue_bounds(config.outrigger.limits),
-        RemoteWriteOptions {
-            clock: clock.clone(),
-            registry: registry.clone(),
-            resolver: resolver.clone(),
-            user_agent: USER_AGENT.to_owned(),
-            directory: Some(data_dir.join("remote-write")),
-            flush_deadline,
-            log_period: LOG_PERIOD,
-        },
-    )?);
-    let self_metrics = SelfMetrics::build(
-        &self_settings(config),
-        &Surroundings {
-            role: Role::Master,
-            name: &name,
-            remote_write: &remote_write,
-            data_dir: Some(&data_dir),
-            clock: &clock,
-            registry: &registry,
-            resolver: &resolver,
-            flush_deadline,
-        },
-    )?;
+    let key = state_key(config)?;
     let fleet = FleetHandle::new(FleetDriverOptions {
         fleet: FleetOptions {
             master: name.clone(),

@@ -7,19 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use outrigger_collect::remote_write::{QueueBounds, RemoteWrite, RemoteWriteOptions};
+use outrigger_collect::remote_write::{QueueBounds, RemoteWrite};
 use outrigger_collect::scrape::{EngineOptions, ScrapeEngine};
 use outrigger_config::error::{Notice, Severity};
 use outrigger_config::prometheus::{Config, Limits, Loaded};
 use outrigger_control::{ApplyErrors, Discovery, DiscoveryOptions, TargetSink};
-use outrigger_model::clock::{SharedClock, SystemClock};
 use outrigger_model::fault;
 use outrigger_model::http::PemSource;
 use outrigger_model::labels::{Fnv1a, Labels};
 use outrigger_model::secret::SecretSource;
 use outrigger_model::target::TargetDelta;
-use outrigger_rt::metrics::Registry;
-use outrigger_rt::resolver::{Resolver, ResolverOptions};
 use outrigger_rt::server::{Server, ServerConfig, ServerTls};
 use outrigger_rt::signal::Signals;
 use outrigger_rt::supervisor::{Phase, Supervisor};
@@ -30,7 +27,8 @@ use crate::args::{RunArgs, WebArgs};
 use crate::local_files::load_to_run;
 use crate::reload::{Configurable, ReloadRequest, Reloader};
 use crate::running::Running;
-use crate::self_metrics::{SelfMetrics, Surroundings};
+use crate::self_metrics::SelfMetrics;
+use crate::surroundings::Surroundings;
 
 /// Name and version towards targets and receivers.
 pub(crate) const USER_AGENT: &str = concat!("Outrigger/", env!("CARGO_PKG_VERSION"));
@@ -183,47 +181,17 @@ pub(crate) async fn build(
     data_dir: Option<PathBuf>,
     grace: Duration,
 ) -> anyhow::Result<Outrigger> {
-    let clock: SharedClock = Arc::new(SystemClock);
-    let registry = Registry::new();
-    register_build_info(&registry, Role::Run);
-    let resolver = Resolver::new(ResolverOptions::default());
-    let supervisor = Supervisor::new();
-    if let Some(data_dir) = &data_dir {
-        std::fs::create_dir_all(data_dir)
-            .with_context(|| format!("could not make the data directory {}", data_dir.display()))?;
-        crate::remembered_names::keep(&resolver, data_dir, &supervisor);
-    }
+    let around = Surroundings::new(Role::Run, "", data_dir, grace)?;
     let remote_write = Arc::new(RemoteWrite::new(
         &config.remote_write,
         &config.global.external_labels,
         queue_bounds(config.outrigger.limits),
-        RemoteWriteOptions {
-            clock: clock.clone(),
-            registry: registry.clone(),
-            resolver: resolver.clone(),
-            user_agent: USER_AGENT.to_owned(),
-            flush_deadline: flush_deadline(data_dir.as_deref(), grace),
-            directory: data_dir.as_ref().map(|directory| directory.join("remote-write")),
-            log_period: LOG_PERIOD,
-        },
+        around.remote_write("remote-write"),
     )?);
     let self_metrics = config.outrigger.self_metrics.as_ref();
-    let self_metrics = self_metrics.map(|settings| {
-        SelfMetrics::build(
-            settings,
-            &Surroundings {
-                role: Role::Run,
-                name: &crate::process::host_name(),
-                remote_write: &remote_write,
-                data_dir: data_dir.as_deref(),
-                clock: &clock,
-                registry: &registry,
-                resolver: &resolver,
-                flush_deadline: flush_deadline(data_dir.as_deref(), grace),
-            },
-        )
-    });
+    let self_metrics = self_metrics.map(|settings| SelfMetrics::build(settings, &around, &remote_write));
     let self_metrics = self_metrics.transpose()?;
+    let Surroundings { clock, registry, resolver, supervisor, .. } = around;
     let engine = ScrapeEngine::new(EngineOptions {
         clock: clock.clone(),
         registry: registry.clone(),
@@ -316,11 +284,6 @@ impl Outrigger {
         supervisor.spawn("web server", Phase::Last, |stop| server.serve(router, stop));
         Ok(Running { supervisor, grace, reloads, reloader, address })
     }
-}
-
-pub(crate) fn register_build_info(registry: &Registry, role: Role) {
-    let labels = [("version", env!("CARGO_PKG_VERSION")), ("role", role.as_str())];
-    registry.gauge("outrigger_build_info", "1, with version and role as labels.", &labels).set(1.0);
 }
 
 /// The same for every restart on this machine, another for a twin on another one (as Prometheus'

@@ -1,35 +1,18 @@
 //! The process's own metrics, sent by remote write: with the samples, and to receivers of their own.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use outrigger_collect::remote_write::{RemoteWrite, RemoteWriteOptions};
 use outrigger_collect::self_scrape::{SelfScrape, SelfScrapeOptions};
 use outrigger_config::prometheus::{Config, Limits, SelfMetricsConfig};
-use outrigger_model::clock::SharedClock;
 use outrigger_model::fault;
 use outrigger_model::labels::Labels;
 use outrigger_rt::metrics::{MetricKind, Registry};
-use outrigger_rt::resolver::Resolver;
 use outrigger_rt::supervisor::{Phase, Supervisor};
 
-use crate::api::Role;
-use crate::run::{LOG_PERIOD, USER_AGENT, queue_bounds};
-
-/// What self metrics need from the process.
-pub(crate) struct Surroundings<'a> {
-    pub(crate) role: Role,
-    /// Value of `instance`.
-    pub(crate) name: &'a str,
-    /// Where samples go.
-    pub(crate) remote_write: &'a Arc<RemoteWrite>,
-    pub(crate) data_dir: Option<&'a Path>,
-    pub(crate) clock: &'a SharedClock,
-    pub(crate) registry: &'a Registry,
-    pub(crate) resolver: &'a Resolver,
-    pub(crate) flush_deadline: Duration,
-}
+use crate::run::queue_bounds;
+use crate::surroundings::Surroundings;
 
 /// Sends the process's own metrics; cheap to clone.
 #[derive(Clone)]
@@ -42,26 +25,19 @@ pub(crate) struct SelfMetrics {
 
 impl SelfMetrics {
     /// Sets the receivers up.
-    pub(crate) fn build(settings: &SelfMetricsConfig, around: &Surroundings<'_>) -> anyhow::Result<Self> {
-        // The metrics of the other remote write have the same names.
-        let hidden = Registry::new();
-        let own = Arc::new(RemoteWrite::new(
-            &settings.remote_write,
-            &Labels::empty(),
-            queue_bounds(Limits::default()),
-            RemoteWriteOptions {
-                clock: around.clock.clone(),
-                registry: hidden,
-                resolver: around.resolver.clone(),
-                user_agent: USER_AGENT.to_owned(),
-                directory: around.data_dir.map(|directory| directory.join("self-metrics")),
-                flush_deadline: around.flush_deadline,
-                log_period: LOG_PERIOD,
-            },
-        )?);
-        expose(around.registry, &own);
+    pub(crate) fn build(
+        settings: &SelfMetricsConfig,
+        around: &Surroundings,
+        with_samples: &Arc<RemoteWrite>,
+    ) -> anyhow::Result<Self> {
+        // The metrics of the other remote write have the same names, so these are not exposed.
+        let options = RemoteWriteOptions { registry: Registry::new(), ..around.remote_write("self-metrics") };
+        let bounds = queue_bounds(Limits::default());
+        let own = RemoteWrite::new(&settings.remote_write, &Labels::empty(), bounds, options)?;
+        let own = Arc::new(own);
+        expose(&around.registry, &own);
         let to_own = SelfScrapeOptions {
-            instance: around.name.to_owned(),
+            instance: around.name.clone(),
             role: around.role.as_str().to_owned(),
             labels: settings.labels.clone(),
             interval: settings.interval,
@@ -69,7 +45,7 @@ impl SelfMetrics {
             registry: around.registry.clone(),
             sink: own.clone(),
         };
-        let to_samples = SelfScrapeOptions { sink: around.remote_write.clone(), ..to_own.clone() };
+        let to_samples = SelfScrapeOptions { sink: with_samples.clone(), ..to_own.clone() };
         Ok(Self { settings: settings.clone(), to_samples, to_own, own })
     }
 

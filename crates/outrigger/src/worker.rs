@@ -6,19 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use outrigger_collect::remote_write::{RemoteWrite, RemoteWriteOptions};
+use outrigger_collect::remote_write::RemoteWrite;
 use outrigger_collect::scrape::{EngineOptions, ScrapeEngine};
 use outrigger_collect::worker::{Worker, WorkerOptions};
 use outrigger_config::prometheus::{Config, Limits, WorkerConfig};
-use outrigger_model::clock::{SharedClock, SystemClock};
 use outrigger_model::http::{HttpAuth, HttpClientConfig};
 use outrigger_model::labels::Labels;
-use outrigger_rt::metrics::Registry;
-use outrigger_rt::resolver::{Resolver, ResolverOptions};
 use outrigger_rt::server::{Server, ServerConfig};
 use outrigger_rt::signal::Signals;
 use outrigger_rt::supervisor::{Phase, Supervisor};
-use outrigger_storage::sealed::Key;
 use tokio::sync::mpsc;
 
 use crate::api::{self, AppState, Parts, Role};
@@ -26,11 +22,11 @@ use crate::args::RunArgs;
 use crate::local_files::load_config;
 use crate::reload::{Configurable, ReloadRequest, Reloader};
 use crate::run::{
-    BODY_BUDGET_BYTES, LOG_PERIOD, SCRAPE_DRAIN, USER_AGENT, data_dir, flush_deadline, queue_bounds,
-    register_build_info, server_config,
+    BODY_BUDGET_BYTES, LOG_PERIOD, SCRAPE_DRAIN, USER_AGENT, data_dir, queue_bounds, server_config,
 };
 use crate::running::Running;
-use crate::self_metrics::{SelfMetrics, Surroundings, self_settings};
+use crate::self_metrics::{SelfMetrics, self_settings};
+use crate::surroundings::{Surroundings, state_key};
 
 /// The last save of what is known takes no longer.
 const SAVE_TIME: Duration = Duration::from_secs(1);
@@ -86,32 +82,15 @@ async fn build(
     grace: Duration,
 ) -> anyhow::Result<WorkerProcess> {
     let settings = config.outrigger.worker.clone().context("outrigger.worker is missing")?;
-    let name = if settings.name.is_empty() { crate::process::host_name() } else { settings.name.clone() };
-    let clock: SharedClock = Arc::new(SystemClock);
-    let registry = Registry::new();
-    register_build_info(&registry, Role::Worker);
-    let resolver = Resolver::new(ResolverOptions::default());
-    let supervisor = Supervisor::new();
-    if let Some(data_dir) = &data_dir {
-        std::fs::create_dir_all(data_dir)
-            .with_context(|| format!("could not make the data directory {}", data_dir.display()))?;
-        crate::remembered_names::keep(&resolver, data_dir, &supervisor);
-    } else {
+    let around = Surroundings::new(Role::Worker, &settings.name, data_dir, grace)?;
+    if around.data_dir.is_none() {
         tracing::warn!("without --data-dir a restart while no master answers scrapes nothing");
     }
     let limits = Limits::default();
-    let flush_deadline = flush_deadline(data_dir.as_deref(), grace);
-    let remote_write_options = RemoteWriteOptions {
-        clock: clock.clone(),
-        registry: registry.clone(),
-        resolver: resolver.clone(),
-        user_agent: USER_AGENT.to_owned(),
-        directory: data_dir.as_ref().map(|directory| directory.join("remote-write")),
-        flush_deadline,
-        log_period: LOG_PERIOD,
-    };
-    let remote_write =
-        Arc::new(RemoteWrite::new(&[], &Labels::empty(), queue_bounds(limits), remote_write_options)?);
+    let options = around.remote_write("remote-write");
+    let remote_write = Arc::new(RemoteWrite::new(&[], &Labels::empty(), queue_bounds(limits), options)?);
+    let self_metrics = SelfMetrics::build(&self_settings(&config), &around, &remote_write)?;
+    let Surroundings { name, data_dir, clock, registry, resolver, supervisor, flush_deadline, .. } = around;
     let engine = ScrapeEngine::new(EngineOptions {
         clock: clock.clone(),
         registry: registry.clone(),
@@ -124,8 +103,7 @@ async fn build(
         drain_deadline: SCRAPE_DRAIN,
         log_period: LOG_PERIOD,
     });
-    let key = config.outrigger.state_encryption_key_file.as_deref().map(Key::read).transpose();
-    let key = key.context("outrigger.state_encryption_key_file")?.map(Arc::new);
+    let key = state_key(&config)?;
     let worker = Worker::build(WorkerOptions {
         name: name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -145,19 +123,6 @@ async fn build(
         leave_grace: grace.saturating_sub(flush_deadline + SCRAPE_DRAIN + SAVE_TIME),
         log_period: LOG_PERIOD,
     })?;
-    let self_metrics = SelfMetrics::build(
-        &self_settings(&config),
-        &Surroundings {
-            role: Role::Worker,
-            name: &name,
-            remote_write: &remote_write,
-            data_dir: data_dir.as_deref(),
-            clock: &clock,
-            registry: &registry,
-            resolver: &resolver,
-            flush_deadline,
-        },
-    )?;
     let server = Server::bind(server).await.context("could not start the web server")?;
     tracing::info!(address = %server.address(), worker = name, "listening");
     let (reload_sender, reloads) = mpsc::channel(4);
