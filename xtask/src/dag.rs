@@ -23,6 +23,7 @@ const RULES: &[Rule] = &[
     Rule { name: "outrigger-wire", layer: 1, may_use: &["model"] },
     Rule { name: "outrigger-config", layer: 1, may_use: &["model"] },
     Rule { name: "outrigger-mirror", layer: 1, may_use: &["model", "wire"] },
+    Rule { name: "outrigger-state", layer: 1, may_use: &["model", "wire"] },
     Rule { name: "outrigger-rt", layer: 2, may_use: &["model"] },
     Rule { name: "outrigger-storage", layer: 2, may_use: &["model"] },
     Rule { name: "outrigger-kube", layer: 2, may_use: &["model", "wire", "rt"] },

@@ -1,0 +1,171 @@
+//! Text from a snapshot, family by family.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use crate::block::{Block, ROWS};
+use crate::dictionary::Words;
+use crate::image::Snapshot;
+use crate::number::put_number;
+use crate::pack::Packed;
+use crate::shard::Shard;
+use crate::table::{Form, TableSnapshot};
+
+/// A buffer is given away once it has this many bytes.
+const BUFFER: usize = 256 << 10;
+
+/// What a scrape asks for.
+#[derive(Debug, Clone, Default)]
+pub struct RenderOptions {
+    /// Only these resources, if any are named.
+    pub resources: Option<Vec<String>>,
+    /// Not these resources.
+    pub exclude_resources: Vec<String>,
+    /// Only the objects of this shard.
+    pub shard: Option<Shard>,
+    /// OpenMetrics in place of text.
+    pub open_metrics: bool,
+}
+
+impl RenderOptions {
+    fn wants(&self, resource: &str) -> bool {
+        let named = |list: &[String]| list.iter().any(|each| each == resource);
+        self.resources.as_deref().is_none_or(named) && !named(&self.exclude_resources)
+    }
+}
+
+impl Snapshot {
+    /// Writes everything in buffers of about 256 KiB, which `take` may keep or leave to be used again. Stops when it
+    /// says so.
+    pub fn render(&self, options: &RenderOptions, mut take: impl FnMut(&mut Vec<u8>) -> ControlFlow<()>) {
+        let mut writer = Writer { buffer: Vec::with_capacity(BUFFER + BUFFER / 8), take: &mut take };
+        if self.write(options, &mut writer).is_continue() && !writer.buffer.is_empty() {
+            let _ = (writer.take)(&mut writer.buffer);
+        }
+    }
+
+    fn write(&self, options: &RenderOptions, writer: &mut Writer<'_>) -> ControlFlow<()> {
+        let mut announced = HashSet::new();
+        for (name, table) in &self.tables {
+            if options.wants(name) {
+                self.write_table(table, options, &mut announced, writer)?;
+            }
+        }
+        if options.open_metrics {
+            writer.buffer.extend_from_slice(b"# EOF\n");
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// A resource without objects says nothing, one with objects gives the header of each family.
+    fn write_table<'s>(
+        &'s self,
+        table: &'s TableSnapshot,
+        options: &RenderOptions,
+        announced: &mut HashSet<&'s str>,
+        writer: &mut Writer<'_>,
+    ) -> ControlFlow<()> {
+        let mut cursors: Vec<BlockCursor<'_>> =
+            table.blocks.iter().filter_map(|block| BlockCursor::new(block, options.shard)).collect();
+        if cursors.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        for (family, info) in table.families.iter().enumerate() {
+            // A name that was announced before gets no second header; its samples still follow.
+            if announced.insert(&info.name) {
+                writer.buffer.extend_from_slice(&info.header(options.open_metrics));
+            }
+            for cursor in &mut cursors {
+                cursor.write_family(family as u16, &table.forms, &self.words, &mut writer.buffer);
+                writer.give_full()?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+struct Writer<'w> {
+    buffer: Vec<u8>,
+    take: &'w mut dyn FnMut(&mut Vec<u8>) -> ControlFlow<()>,
+}
+
+impl Writer<'_> {
+    fn give_full(&mut self) -> ControlFlow<()> {
+        if self.buffer.len() < BUFFER {
+            return ControlFlow::Continue(());
+        }
+        (self.take)(&mut self.buffer)?;
+        self.buffer.clear();
+        self.buffer.reserve(BUFFER + BUFFER / 8);
+        ControlFlow::Continue(())
+    }
+}
+
+/// A block's rows, each read up to where the families so far end.
+struct BlockCursor<'a> {
+    rows: Vec<RowCursor<'a>>,
+}
+
+struct RowCursor<'a> {
+    /// The object's own labels.
+    identity: &'a [u8],
+    rest: &'a [u8],
+}
+
+impl<'a> BlockCursor<'a> {
+    /// `None` when no row of the block is asked for.
+    fn new(block: &'a Block, shard: Option<Shard>) -> Option<Self> {
+        let mut rows = Vec::with_capacity(block.places().min(ROWS));
+        for place in 0..block.places() {
+            let row = block.row(place);
+            if row.is_empty() || shard.is_some_and(|shard| !shard.holds(block.uid_hash(place))) {
+                continue;
+            }
+            let mut packed = Packed::new(row);
+            let identity = packed.text();
+            rows.push(RowCursor { identity, rest: packed.rest() });
+        }
+        (!rows.is_empty()).then_some(Self { rows })
+    }
+
+    fn write_family(&mut self, family: u16, forms: &[Form], words: &Words, into: &mut Vec<u8>) {
+        for row in &mut self.rows {
+            let mut packed = Packed::new(row.rest);
+            while let Some(form) = packed.varint() {
+                let form = &forms[form as usize];
+                if form.family != family {
+                    break;
+                }
+                write_sample(form, row.identity, words, &mut packed, into);
+                row.rest = packed.rest();
+            }
+        }
+    }
+}
+
+#[inline]
+fn write_sample(form: &Form, identity: &[u8], words: &Words, packed: &mut Packed<'_>, into: &mut Vec<u8>) {
+    let bare = identity.is_empty() && form.labels.is_empty() && !form.pairs;
+    into.extend_from_slice(if bare { &form.head[..form.head.len() - 1] } else { &form.head });
+    into.extend_from_slice(identity);
+    for (place, label) in form.labels.iter().enumerate() {
+        let before = if place == 0 && identity.is_empty() { &label.before[1..] } else { &label.before };
+        into.extend_from_slice(before);
+        into.extend_from_slice(match label.is_word {
+            true => words.get(packed.varint().unwrap_or_default()),
+            false => packed.text(),
+        });
+    }
+    if !form.labels.is_empty() {
+        into.push(b'"');
+    }
+    if form.pairs {
+        if !identity.is_empty() || !form.labels.is_empty() {
+            into.push(b',');
+        }
+        into.extend_from_slice(words.get(packed.varint().unwrap_or_default()));
+    }
+    into.extend_from_slice(if bare { b" " } else { b"} " });
+    put_number(packed.number(), into);
+    into.push(b'\n');
+}

@@ -1,0 +1,302 @@
+//! The packed samples of one resource's objects.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use hashbrown::hash_table::Entry;
+use hashbrown::{HashMap, HashTable};
+use outrigger_wire::protobuf::put_varint;
+use rapidhash::fast::RandomState;
+
+use crate::block::{Block, ROWS};
+use crate::dictionary::Dictionary;
+use crate::family::FamilyInfo;
+use crate::pack::{Packed, put_packed_number, put_packed_text};
+use crate::samples::{DraftSample, LabelNames, Samples};
+use crate::shard::uid_hash;
+
+/// How samples of a family are written: what stands between the values.
+#[derive(Debug, Clone)]
+pub(crate) struct Form {
+    pub(crate) family: u16,
+    /// `name{`, without the brace for a form without labels.
+    pub(crate) head: Box<[u8]>,
+    /// What goes before each value; the first begins with the comma behind the object's own labels.
+    pub(crate) labels: Box<[FormLabel]>,
+    /// The last value is labels, rendered.
+    pub(crate) pairs: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct FormLabel {
+    pub(crate) name: Box<str>,
+    pub(crate) before: Box<[u8]>,
+    pub(crate) is_word: bool,
+}
+
+impl Form {
+    fn new(families: &[FamilyInfo], sample: &DraftSample, words: u64) -> Self {
+        let name = &families[usize::from(sample.family)].name;
+        let labels = sample.labels.iter().enumerate().map(|(place, label)| FormLabel {
+            name: label.into(),
+            before: format!("{}{label}=\"", if place == 0 { "," } else { "\"," }).into_bytes().into(),
+            is_word: words >> place & 1 == 1,
+        });
+        Self {
+            family: sample.family,
+            head: format!("{name}{{").into_bytes().into(),
+            labels: labels.collect(),
+            pairs: sample.pairs,
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct FormKey {
+    family: u16,
+    labels: LabelNames,
+    pairs: bool,
+    /// By place: whether the value is a word.
+    words: u64,
+}
+
+/// Two hashes of an object's namespace and name.
+type Key = (u64, u64);
+
+/// The rows of one resource.
+#[derive(Debug)]
+pub(crate) struct Table {
+    families: Arc<[FamilyInfo]>,
+    forms: Arc<Vec<Form>>,
+    form_ids: HashMap<FormKey, u32, RandomState>,
+    blocks: Vec<Arc<Block>>,
+    /// By row.
+    keys: Vec<Key>,
+    /// By row: the generation that it was last seen in.
+    seen: Vec<u32>,
+    free: Vec<u32>,
+    index: HashTable<u32>,
+    hashers: (RandomState, RandomState),
+    generation: u32,
+    synced: bool,
+    scratch: Vec<u8>,
+}
+
+/// A table as it was at one time.
+#[derive(Debug, Clone)]
+pub(crate) struct TableSnapshot {
+    pub(crate) families: Arc<[FamilyInfo]>,
+    pub(crate) forms: Arc<Vec<Form>>,
+    pub(crate) blocks: Vec<Arc<Block>>,
+    pub(crate) rows: usize,
+}
+
+impl Table {
+    pub(crate) fn new(families: &[FamilyInfo]) -> Self {
+        Self {
+            families: families.into(),
+            forms: Arc::default(),
+            form_ids: HashMap::default(),
+            blocks: Vec::new(),
+            keys: Vec::new(),
+            seen: Vec::new(),
+            free: Vec::new(),
+            index: HashTable::new(),
+            hashers: (RandomState::new(), RandomState::new()),
+            generation: 0,
+            synced: false,
+            scratch: Vec::new(),
+        }
+    }
+
+    pub(crate) fn snapshot(&self) -> TableSnapshot {
+        TableSnapshot {
+            families: Arc::clone(&self.families),
+            forms: Arc::clone(&self.forms),
+            blocks: self.blocks.clone(),
+            rows: self.len(),
+        }
+    }
+
+    /// Objects.
+    pub(crate) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    pub(crate) fn synced(&self) -> bool {
+        self.synced
+    }
+
+    /// Stores what was said of an object, in place of what was said before.
+    pub(crate) fn upsert(&mut self, samples: &Samples, dictionary: &mut Dictionary) {
+        let mut row = std::mem::take(&mut self.scratch);
+        row.clear();
+        self.pack(samples, dictionary, &mut row);
+        let (key, hash) = self.key(samples);
+        let keys = &self.keys;
+        match self.index.entry(hash, |row| keys[*row as usize] == key, |row| keys[*row as usize].0) {
+            Entry::Occupied(entry) => {
+                let slot = *entry.get();
+                self.seen[slot as usize] = self.generation;
+                self.replace(slot, &row, uid_hash(&samples.uid), dictionary);
+            }
+            Entry::Vacant(entry) => {
+                let slot = self.free.pop().unwrap_or(self.keys.len() as u32);
+                entry.insert(slot);
+                self.insert(slot, key, &row, uid_hash(&samples.uid));
+            }
+        }
+        self.scratch = row;
+    }
+
+    fn replace(&mut self, slot: u32, row: &[u8], uid_hash: u64, dictionary: &mut Dictionary) {
+        let (block, place) = (slot as usize / ROWS, slot as usize % ROWS);
+        let old = self.blocks[block].row(place);
+        if old == row && self.blocks[block].uid_hash(place) == uid_hash {
+            // Its words were counted once more while it was packed.
+            self.release(row, dictionary);
+            return;
+        }
+        let old = old.to_vec();
+        self.release(&old, dictionary);
+        Arc::make_mut(&mut self.blocks[block]).put(place, row, uid_hash);
+    }
+
+    fn insert(&mut self, slot: u32, key: Key, row: &[u8], uid_hash: u64) {
+        let (block, place) = (slot as usize / ROWS, slot as usize % ROWS);
+        if block == self.blocks.len() {
+            self.blocks.push(Arc::default());
+        }
+        if slot as usize == self.keys.len() {
+            self.keys.push(key);
+            self.seen.push(self.generation);
+        } else {
+            self.keys[slot as usize] = key;
+            self.seen[slot as usize] = self.generation;
+        }
+        Arc::make_mut(&mut self.blocks[block]).put(place, row, uid_hash);
+    }
+
+    /// Forgets an object.
+    pub(crate) fn delete(&mut self, samples: &Samples, dictionary: &mut Dictionary) {
+        let (key, hash) = self.key(samples);
+        let keys = &self.keys;
+        let Ok(entry) = self.index.find_entry(hash, |row| keys[*row as usize] == key) else { return };
+        let (slot, _) = entry.remove();
+        self.clear_row(slot, dictionary);
+    }
+
+    fn clear_row(&mut self, slot: u32, dictionary: &mut Dictionary) {
+        let (block, place) = (slot as usize / ROWS, slot as usize % ROWS);
+        let old = self.blocks[block].row(place).to_vec();
+        self.release(&old, dictionary);
+        Arc::make_mut(&mut self.blocks[block]).remove(place);
+        self.free.push(slot);
+    }
+
+    /// A list begins. What is not seen until its end goes then; until then it stays.
+    pub(crate) fn begin_generation(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
+    }
+
+    /// The list is complete.
+    pub(crate) fn commit_generation(&mut self, dictionary: &mut Dictionary) {
+        let mut gone = Vec::new();
+        self.index.retain(|slot| {
+            let stays = self.seen[*slot as usize] == self.generation;
+            if !stays {
+                gone.push(*slot);
+            }
+            stays
+        });
+        for slot in gone {
+            self.clear_row(slot, dictionary);
+        }
+        self.synced = true;
+        self.trim();
+    }
+
+    /// Gives back blocks at the end that are empty.
+    fn trim(&mut self) {
+        while self.blocks.last().is_some_and(|block| block.is_empty()) {
+            self.blocks.pop();
+            let bound = self.blocks.len() * ROWS;
+            self.keys.truncate(bound);
+            self.seen.truncate(bound);
+            self.free.retain(|slot| (*slot as usize) < bound);
+        }
+    }
+
+    /// The key of an object, and its hash in the index.
+    fn key(&self, samples: &Samples) -> (Key, u64) {
+        let key = (samples.namespace.as_str(), samples.name.as_str());
+        let first = self.hashers.0.hash_one(key);
+        ((first, self.hashers.1.hash_one(key)), first)
+    }
+
+    /// Appends a row: the object's own labels, then form, values and number of each sample.
+    fn pack(&mut self, samples: &Samples, dictionary: &mut Dictionary, row: &mut Vec<u8>) {
+        put_packed_text(&samples.identity, row);
+        let (mut value, mut text) = (0, 0);
+        for sample in &samples.samples {
+            let values = &samples.values[value..sample.values_end as usize];
+            value = sample.values_end as usize;
+            let words = values
+                .iter()
+                .enumerate()
+                .fold(0, |words, (place, each)| words | u64::from(each.is_word) << place);
+            put_varint(u64::from(self.form(sample, words)), row);
+            for each in values {
+                let bytes = &samples.texts[text..each.end as usize];
+                text = each.end as usize;
+                match each.is_word {
+                    true => put_varint(u64::from(dictionary.take(bytes)), row),
+                    false => put_packed_text(bytes, row),
+                }
+            }
+            put_packed_number(sample.number, row);
+        }
+    }
+
+    fn form(&mut self, sample: &DraftSample, words: u64) -> u32 {
+        let key =
+            FormKey { family: sample.family, labels: sample.labels.clone(), pairs: sample.pairs, words };
+        if let Some(id) = self.form_ids.get(&key) {
+            return *id;
+        }
+        let forms = Arc::make_mut(&mut self.forms);
+        forms.push(Form::new(&self.families, sample, words));
+        let id = forms.len() as u32 - 1;
+        self.form_ids.insert(key, id);
+        id
+    }
+
+    /// Takes back the uses of a row's words.
+    fn release(&self, row: &[u8], dictionary: &mut Dictionary) {
+        let mut packed = Packed::new(row);
+        packed.text();
+        while let Some(form) = packed.varint() {
+            let form = &self.forms[form as usize];
+            for label in &form.labels {
+                match label.is_word {
+                    true => dictionary.release(packed.varint().unwrap_or_default()),
+                    false => drop(packed.text()),
+                }
+            }
+            if form.pairs {
+                dictionary.release(packed.varint().unwrap_or_default());
+            }
+            packed.number();
+        }
+    }
+
+    /// Bytes, estimated.
+    pub(crate) fn memory(&self) -> usize {
+        let blocks: usize = self.blocks.iter().map(|block| block.memory()).sum();
+        blocks
+            + self.keys.capacity() * size_of::<Key>()
+            + self.seen.capacity() * 4
+            + self.free.capacity() * 4
+            + self.index.capacity() * 5
+    }
+}
