@@ -6,11 +6,13 @@
 mod block;
 mod dictionary;
 pub mod family;
+pub mod follow;
 pub mod image;
 pub mod labels;
 mod number;
 mod object;
 mod pack;
+pub mod quantity;
 pub mod render;
 pub mod resource;
 pub mod samples;
