@@ -83,7 +83,7 @@ fn frames(pieces: &[&[u8]]) -> (Vec<Vec<u8>>, Option<String>) {
 }
 
 fn resource(choice: u8) -> ResourceKind {
-    ResourceKind::ALL[usize::from(choice) % ResourceKind::ALL.len()]
+    ResourceKind::MIRRORED[usize::from(choice) % ResourceKind::MIRRORED.len()]
 }
 
 /// Walks what the tables hold.

@@ -34,7 +34,7 @@ const CONNECT_RETRY: [Duration; 5] = [
     Duration::from_secs(30),
 ];
 
-const N_RESOURCES: usize = ResourceKind::ALL.len();
+const N_RESOURCES: usize = ResourceKind::MIRRORED.len();
 
 /// A cluster's mirror and the jobs over it.
 pub(crate) struct ClusterRuntime {

@@ -22,7 +22,7 @@ const TURNS_PER_FLUSH: usize = 64;
 pub(crate) struct Pass {
     pub(crate) subscriptions: Vec<Subscription>,
     /// By resource: how far its change feed was read.
-    cursors: [u64; ResourceKind::ALL.len()],
+    cursors: [u64; ResourceKind::MIRRORED.len()],
     writer: GroupWriter,
 }
 
@@ -65,7 +65,7 @@ impl Pass {
     fn read_feed(&mut self, cluster: &ClusterRuntime) -> ChangeSet {
         let mirror = cluster.mirror.read();
         let mut set = ChangeSet::default();
-        for resource in ResourceKind::ALL {
+        for resource in ResourceKind::MIRRORED {
             let cursor = &mut self.cursors[resource.index()];
             let changes = mirror.changes_since(resource, *cursor);
             *cursor = changes.next;

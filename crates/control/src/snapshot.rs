@@ -59,7 +59,7 @@ pub struct ClusterSnapshot {
     pub error: Option<String>,
     /// The running watches, with the RBAC rule where a permission is missing.
     pub watches: Vec<WatchStatus>,
-    /// The mirror's tables, in the order of [`ResourceKind::ALL`].
+    /// The mirror's tables, in the order of [`ResourceKind::MIRRORED`].
     pub tables: Vec<TableMemory>,
     /// Requests so far.
     pub requests: Vec<RequestCount>,

@@ -77,7 +77,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     println!("server {}, namespace {}", cluster.server(), cluster.default_namespace());
     let counting = Arc::new(Counting { names: Names::default(), start: Instant::now() });
-    for resource in ResourceKind::ALL {
+    for resource in ResourceKind::MIRRORED {
         tokio::spawn(cluster.watch(resource, counting.clone()));
     }
     for _ in 0..seconds {

@@ -22,6 +22,7 @@ use crate::driver::Watcher;
 use crate::features::{ServerFeatures, ServerVersion};
 use crate::machine::WatchPolicy;
 use crate::namespaces::FanIn;
+use crate::options::WatchOptions;
 use crate::request::RequestKind;
 use crate::sink::Sink;
 use crate::status::{Accounts, RequestCount, WatchStatus};
@@ -147,13 +148,14 @@ impl Cluster {
         format!("{}://{}", server.scheme_str().unwrap_or("https"), host.unwrap_or_default())
     }
 
-    /// Keeps `sink` equal to a resource of the whole cluster. Never ends; drop it to stop.
+    /// Keeps `sink` equal to a resource of the whole cluster, as discovery needs it
+    /// ([`WatchOptions::for_discovery`]). Never ends; drop it to stop.
     pub fn watch(
         &self,
         resource: ResourceKind,
         sink: Arc<dyn WatchSink>,
     ) -> impl Future<Output = ()> + Send + use<> {
-        self.watch_within(resource, Vec::new(), sink)
+        self.watch_with(resource, WatchOptions::for_discovery(resource), sink)
     }
 
     /// As [`watch`](Self::watch); where the server forbids the whole cluster (403), each of `namespaces` is watched
@@ -164,20 +166,19 @@ impl Cluster {
         namespaces: Vec<String>,
         sink: Arc<dyn WatchSink>,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let shared = self.shared.clone();
-        let whole = Watcher::new(shared.clone(), None, Sink::Protobuf(resource, sink.clone()));
-        async move {
-            let can_split = resource.namespaced() && !namespaces.is_empty();
-            whole.run(can_split).await;
-            drop(whole);
-            tracing::info!(
-                cluster = shared.accounts.cluster(),
-                %resource,
-                namespaces = namespaces.len(),
-                "the whole cluster may not be watched, watching the configured namespaces one by one"
-            );
-            watch_namespaces(shared, resource, namespaces, sink).await;
-        }
+        let options =
+            WatchOptions { fallback_namespaces: namespaces, ..WatchOptions::for_discovery(resource) };
+        self.watch_with(resource, options, sink)
+    }
+
+    /// Keeps `sink` equal to what `options` say of a resource. Never ends; drop it to stop.
+    pub fn watch_with(
+        &self,
+        resource: ResourceKind,
+        options: WatchOptions,
+        sink: Arc<dyn WatchSink>,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        watch(self.shared.clone(), options, Sink::Protobuf(resource, sink))
     }
 
     /// Keeps `sink` equal to a custom resource, in one namespace or in all. Never ends; drop it to stop.
@@ -187,8 +188,19 @@ impl Cluster {
         namespace: Option<String>,
         sink: Arc<dyn ObjectSink>,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let watcher = Watcher::new(self.shared.clone(), namespace, Sink::Json(resource, sink));
+        let watcher =
+            Watcher::new(self.shared.clone(), namespace, Sink::Json(resource, sink), Arc::default());
         async move { watcher.run(false).await }
+    }
+
+    /// Keeps `sink` equal to what `options` say of a custom resource. Never ends; drop it to stop.
+    pub fn watch_custom_with(
+        &self,
+        resource: CustomResource,
+        options: WatchOptions,
+        sink: Arc<dyn ObjectSink>,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        watch(self.shared.clone(), options, Sink::Json(resource, sink))
     }
 
     /// The running watches.
@@ -207,18 +219,45 @@ impl Cluster {
     }
 }
 
+/// One watch of the whole cluster, or one for each namespace. Never ends. The watch is registered by this call, not
+/// when it is first polled.
+fn watch(
+    shared: Arc<ClusterShared>,
+    options: WatchOptions,
+    sink: Sink,
+) -> impl Future<Output = ()> + Send + use<> {
+    let resource = sink.resource();
+    let options = Arc::new(options);
+    let split = resource.namespaced() && !options.namespaces.is_empty();
+    let whole = (!split).then(|| Watcher::new(shared.clone(), None, sink.clone(), options.clone()));
+    async move {
+        let Some(whole) = whole else {
+            return watch_namespaces(shared, &options.namespaces, &options, &sink).await;
+        };
+        let namespaces = &options.fallback_namespaces;
+        let can_split = resource.namespaced() && !namespaces.is_empty();
+        whole.run(can_split).await;
+        drop(whole);
+        tracing::info!(
+            cluster = shared.accounts.cluster(),
+            %resource,
+            namespaces = namespaces.len(),
+            "the whole cluster may not be watched, watching the configured namespaces one by one"
+        );
+        watch_namespaces(shared, namespaces, &options, &sink).await;
+    }
+}
+
 /// One watch for each namespace, joined in one sink. Never ends.
 async fn watch_namespaces(
     shared: Arc<ClusterShared>,
-    resource: ResourceKind,
-    namespaces: Vec<String>,
-    sink: Arc<dyn WatchSink>,
+    namespaces: &[String],
+    options: &Arc<WatchOptions>,
+    sink: &Sink,
 ) {
-    let spaces = FanIn::spaces(resource, namespaces.len(), sink);
-    let watches = namespaces.into_iter().zip(spaces).map(|(namespace, space)| {
-        let settled = space.clone();
-        let watcher = Watcher::new(shared.clone(), Some(namespace), Sink::Protobuf(resource, space))
-            .on_forbidden(move || settled.settle());
+    let spaces = FanIn::spaces(sink, namespaces.len());
+    let watches = namespaces.iter().zip(spaces).map(|(namespace, space)| {
+        let watcher = Watcher::new(shared.clone(), Some(namespace.clone()), space, options.clone());
         async move { watcher.run(false).await }
     });
     join_all(watches.collect::<Vec<_>>()).await;

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use crate::WatchChange;
 use crate::backoff::Random;
 use crate::cluster::ClusterShared;
-use crate::machine::{Ask, Effect, Event, Failure, Machine, Refusal, WatchPhase};
+use crate::machine::{Ask, Effect, Event, Failure, Listing, Machine, Refusal, WatchPhase};
+use crate::options::WatchOptions;
 use crate::request::Refused;
 use crate::resource::WatchedResource;
 use crate::sink::{Event as StreamEvent, Sink};
@@ -29,8 +30,8 @@ pub(crate) struct Watcher {
     resource: WatchedResource,
     namespace: Option<String>,
     sink: Sink,
+    options: Arc<WatchOptions>,
     record: Arc<WatchRecord>,
-    on_forbidden: Option<Box<dyn Fn() + Send + Sync>>,
     _running: Arc<Running>,
 }
 
@@ -59,21 +60,22 @@ impl Run {
 }
 
 impl Watcher {
-    pub(crate) fn new(shared: Arc<ClusterShared>, namespace: Option<String>, sink: Sink) -> Self {
+    /// The watch in `namespace`, or in the whole cluster; the namespaces among `options` are not looked at.
+    pub(crate) fn new(
+        shared: Arc<ClusterShared>,
+        namespace: Option<String>,
+        sink: Sink,
+        options: Arc<WatchOptions>,
+    ) -> Self {
         let resource = sink.resource();
-        let (record, running) = shared.accounts.start(resource, namespace.as_deref());
-        Self { shared, resource, namespace, sink, record, on_forbidden: None, _running: running }
-    }
-
-    /// Calls `tell` whenever the server forbids the watch.
-    pub(crate) fn on_forbidden(mut self, tell: impl Fn() + Send + Sync + 'static) -> Self {
-        self.on_forbidden = Some(Box::new(tell));
-        self
+        let (record, running) = shared.accounts.start(&resource, namespace.as_deref());
+        Self { shared, resource, namespace, sink, options, record, _running: running }
     }
 
     /// Runs for ever, or until the server forbids it if `until_forbidden`.
     pub(crate) async fn run(&self, until_forbidden: bool) {
-        let machine = Machine::new(self.shared.policy().clone(), Random::from_process());
+        let listing = Listing { cache_only: self.options.cache_only, limit: self.options.object_limit };
+        let machine = Machine::new(self.shared.policy().clone(), listing, Random::from_process());
         let mut run = Run { machine, start: Instant::now() };
         let mut action = self.step(&mut run, Event::Go, &[]);
         loop {
@@ -82,11 +84,12 @@ impl Watcher {
             action = match action {
                 Some(Action::Ask(ask)) => self.exchange(&mut run, &transport, ask).await,
                 Some(Action::Wait { delay, reload }) => {
-                    if run.machine.phase() == WatchPhase::Forbidden {
-                        if until_forbidden {
-                            return;
+                    match run.machine.phase() {
+                        WatchPhase::Forbidden if until_forbidden => return,
+                        phase @ (WatchPhase::Forbidden | WatchPhase::NotServed) => {
+                            self.sink.unavailable(phase)
                         }
-                        self.on_forbidden.iter().for_each(|tell| tell());
+                        _ => {}
                     }
                     if reload {
                         self.shared.reload(&transport).await;
@@ -110,11 +113,11 @@ impl Watcher {
         let answer = match self.send(transport, &ask).await {
             Ok(answer) => answer,
             Err((failure, error)) => {
-                self.shared.accounts.count_request(ask.kind(), Some(self.resource), None);
+                self.shared.accounts.count_request(ask.kind(), Some(&self.resource), None);
                 return self.fail(run, failure, format!("{}: {error}", self.what(run, &ask)));
             }
         };
-        self.shared.accounts.count_request(ask.kind(), Some(self.resource), Some(answer.status.as_u16()));
+        self.shared.accounts.count_request(ask.kind(), Some(&self.resource), Some(answer.status.as_u16()));
         if answer.status != StatusCode::OK {
             return self.refused(run, &ask, answer).await;
         }
@@ -134,9 +137,10 @@ impl Watcher {
 
     async fn send(&self, transport: &Transport, ask: &Ask) -> Result<Answer, (Failure, String)> {
         let lane = if self.resource == ResourceKind::Pod { Lane::Dedicated } else { Lane::Shared };
-        let path = ask.path(self.resource, self.namespace.as_deref());
+        let collection = self.resource.collection(self.namespace.as_deref(), self.options.version.as_deref());
+        let path = ask.path(&collection, &self.options.field_selector);
         let deadline = self.shared.policy().response_deadline;
-        let sent = transport.get(lane, &path, ask.accept(self.resource));
+        let sent = transport.get(lane, &path, ask.accept(&self.resource, self.options.metadata_only));
         match tokio::time::timeout(deadline, sent).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err((Failure::Connect, chain(&error))),
@@ -165,7 +169,7 @@ impl Watcher {
             error.push_str(&refused.message);
         }
         let hint =
-            (code == 403).then(|| RbacHint::new(self.resource, self.namespace.as_deref(), &refused.message));
+            (code == 403).then(|| RbacHint::new(&self.resource, self.namespace.as_deref(), &refused.message));
         self.note_error(error, hint);
     }
 
@@ -319,6 +323,11 @@ impl Watcher {
     }
 
     fn note_error(&self, error: String, missing_permission: Option<RbacHint>) {
+        if self.record.has_error(&error) {
+            // The same as last time, as for a resource that an older server does not have: it was told.
+            tracing::debug!(cluster = self.shared.accounts.cluster(), "{error}");
+            return;
+        }
         let key = format!("{}/{}", self.resource, self.namespace.as_deref().unwrap_or_default());
         let cluster = self.shared.accounts.cluster();
         match self.shared.log_limit.permit(&key) {

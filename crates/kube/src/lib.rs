@@ -13,6 +13,7 @@ mod features;
 mod machine;
 mod namespaces;
 mod object;
+mod options;
 mod request;
 mod resource;
 mod sink;
@@ -25,6 +26,7 @@ pub use credentials::{ClusterConnection, ConnectError, CredentialsError, TlsErro
 pub use features::{ServerFeatures, ServerVersion};
 pub use machine::{ReconnectReason, RelistReason, WatchPhase, WatchPolicy};
 pub use object::{Created, RequestError};
+pub use options::WatchOptions;
 pub use outrigger_wire::kubernetes::{CustomResource, ResourceKind};
 pub use request::RequestKind;
 pub use resource::WatchedResource;
@@ -36,7 +38,7 @@ pub use transport::{OpenError, SendError};
 pub enum WatchChange {
     /// It is new or has changed; the message is its state now.
     Upsert,
-    /// It is gone; the message is its last state, or only its namespace and name.
+    /// It is gone; the message is its last state, or only its namespace, name and uid.
     Delete,
 }
 
@@ -59,7 +61,7 @@ pub trait WatchSink: Send + Sync + 'static {
     fn begin_generation(&self, resource: ResourceKind);
 
     /// One object. `object` is its protobuf message without envelope: the resource's kind, or
-    /// `PartialObjectMetadata` where [`ResourceKind::metadata_only`].
+    /// `PartialObjectMetadata` where [`WatchOptions::metadata_only`].
     ///
     /// # Errors
     /// When this object cannot be taken over. It is counted and logged; the others are not affected.
@@ -67,6 +69,11 @@ pub trait WatchSink: Send + Sync + 'static {
 
     /// The list is whole.
     fn commit_generation(&self, resource: ResourceKind);
+
+    /// Nothing will come for now: the server forbids the watch ([`WatchPhase::Forbidden`]) or does not serve the
+    /// resource ([`WatchPhase::NotServed`]). It is asked again now and then, and this is called each time. Where
+    /// namespaces are watched one by one, it is called for each that is refused.
+    fn unavailable(&self, _resource: ResourceKind, _phase: WatchPhase) {}
 }
 
 /// Receives one custom resource. Calls come one after the other.
@@ -82,4 +89,7 @@ pub trait ObjectSink: Send + Sync + 'static {
 
     /// The list is whole.
     fn commit_generation(&self);
+
+    /// As [`WatchSink::unavailable`].
+    fn unavailable(&self, _phase: WatchPhase) {}
 }

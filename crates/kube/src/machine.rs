@@ -95,6 +95,22 @@ pub(crate) enum ListVersion {
     Consistent,
 }
 
+/// How lists are asked for, besides the policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Listing {
+    /// From the watch cache, whatever happens.
+    pub(crate) cache_only: bool,
+    /// Objects of a list that are taken over.
+    pub(crate) limit: Option<u32>,
+}
+
+impl Listing {
+    /// Whether lists may be streamed: neither a version nor a limit can be asked for then.
+    fn may_stream(self) -> bool {
+        !self.cache_only && self.limit.is_none()
+    }
+}
+
 /// 403 or 404 this often in a row is the server's last word, and asked again slowly.
 const DENIED_FOR_GOOD: u32 = 4;
 
@@ -346,7 +362,10 @@ pub(crate) struct Beat {
 #[derive(Debug)]
 pub(crate) struct Machine {
     policy: WatchPolicy,
+    listing: Listing,
     state: State,
+    /// Objects of the list in hand that were taken over.
+    listed: u32,
     /// Version of the last event or bookmark, or of the last whole list.
     version: String,
     /// A list was whole once.
@@ -369,13 +388,15 @@ pub(crate) struct Machine {
 
 impl Machine {
     /// A machine that lists first.
-    pub(crate) fn new(policy: WatchPolicy, random: Random) -> Self {
+    pub(crate) fn new(policy: WatchPolicy, listing: Listing, random: Random) -> Self {
         Self {
             policy,
+            listing,
             state: State::Idle,
+            listed: 0,
             version: String::new(),
             synced: false,
-            streaming: true,
+            streaming: listing.may_stream(),
             unfinished: 0,
             garbage: (String::new(), 0),
             denied: 0,
@@ -453,6 +474,7 @@ impl Machine {
         let via = match self.unfinished {
             0..=2 if self.streaming => ListVia::Stream,
             0..=5 => ListVia::Cache,
+            _ if self.listing.cache_only => ListVia::Cache,
             _ => ListVia::Pages,
         };
         self.list_via(via, now)
@@ -464,12 +486,10 @@ impl Machine {
         let ask = match via {
             ListVia::Stream => Ask::StreamedList { timeout },
             ListVia::Cache => {
-                let version = if self.version.is_empty() || self.distrust_version {
-                    ListVersion::Any
-                } else {
-                    ListVersion::NotOlderThan(self.version.clone())
-                };
-                Ask::List { version, limit: None, continue_token: String::new() }
+                let any = self.version.is_empty() || self.distrust_version || self.listing.cache_only;
+                let version =
+                    if any { ListVersion::Any } else { ListVersion::NotOlderThan(self.version.clone()) };
+                Ask::List { version, limit: self.listing.limit, continue_token: String::new() }
             }
             ListVia::Pages => self.page(String::new()),
         };
@@ -477,7 +497,9 @@ impl Machine {
     }
 
     fn page(&self, continue_token: String) -> Ask {
-        Ask::List { version: ListVersion::Consistent, limit: Some(self.policy.page_size), continue_token }
+        let limit =
+            self.listing.limit.map_or(self.policy.page_size, |limit| limit.min(self.policy.page_size));
+        Ask::List { version: ListVersion::Consistent, limit: Some(limit), continue_token }
     }
 
     fn watch(&mut self, now: Duration) -> Vec<Effect> {
@@ -569,13 +591,22 @@ impl Machine {
             Event::Opened => {
                 exchange.opened = Some(now);
                 self.state = State::Listing { via, page: page + 1, exchange };
-                if page == 0 { vec![Effect::BeginGeneration] } else { Vec::new() }
+                if page == 0 {
+                    self.listed = 0;
+                    vec![Effect::BeginGeneration]
+                } else {
+                    Vec::new()
+                }
             }
             Event::Listed => {
                 self.state = State::Listing { via, page, exchange };
+                if self.is_full() {
+                    return Vec::new();
+                }
+                self.listed = self.listed.saturating_add(1);
                 vec![Effect::Apply(WatchChange::Upsert)]
             }
-            Event::ListEnd { continue_token, .. } if !continue_token.is_empty() => {
+            Event::ListEnd { continue_token, .. } if !continue_token.is_empty() && !self.is_full() => {
                 // A server may page an answer that was not asked for in pages.
                 self.state = State::Listing { via, page, exchange: Exchange::asked(now, exchange.timeout) };
                 vec![Effect::Ask(self.page(continue_token.to_owned()))]
@@ -589,7 +620,11 @@ impl Machine {
             Event::Refused(refusal) if refusal.version_too_large && !self.distrust_version => {
                 self.version_too_large(Next::List, refusal)
             }
-            Event::Refused(refusal) if matches!(refusal.code, 400 | 410 | 422) && via == ListVia::Cache => {
+            Event::Refused(refusal)
+                if matches!(refusal.code, 400 | 410 | 422)
+                    && via == ListVia::Cache
+                    && !self.listing.cache_only =>
+            {
                 self.list_via(ListVia::Pages, now)
             }
             // The continue token expired between two pages: a new generation, by the cache if it happens again.
@@ -601,6 +636,11 @@ impl Machine {
                 self.list_failed(Failure::Garbage, page)
             }
         }
+    }
+
+    /// Whether as many objects were listed as may be.
+    fn is_full(&self) -> bool {
+        self.listing.limit.is_some_and(|limit| self.listed >= limit)
     }
 
     fn commit(&mut self, version: &str) {
@@ -752,7 +792,7 @@ impl Machine {
 
     fn relist(&mut self, reason: RelistReason) -> Vec<Effect> {
         // A server that refused to stream may have been upgraded since.
-        self.streaming = true;
+        self.streaming = self.listing.may_stream();
         let jitter = self.random.between(Duration::ZERO, self.policy.relist_jitter);
         let delay = self.back_off(self.policy.backoff_cap).max(jitter);
         vec![Effect::CountRelist(reason), self.wait(Next::List, WatchPhase::Waiting, delay)]

@@ -1,4 +1,4 @@
-//! Single objects: read one, create one.
+//! Single objects and questions: read one, create one, have one reviewed, ask for the server's health.
 
 use std::time::Duration;
 
@@ -79,20 +79,16 @@ impl Cluster {
         namespace: &str,
         name: &str,
     ) -> Result<Option<Vec<u8>>, RequestError> {
-        let path =
-            format!("{}/{}", WatchedResource::from(resource).collection(Some(namespace)), segment(name));
+        let resource = WatchedResource::from(resource);
+        let path = format!("{}/{}", resource.collection(Some(namespace), None), segment(name));
         let limit = self.shared.object_limit();
         self.shared.bucket.take().await;
-        let answer = self.request(RequestKind::Get, resource, &path, None);
         let exchange = async {
-            let mut answer = answer.await?;
+            let mut answer = self.request(RequestKind::Get, Some(&resource), &path, None).await?;
             match answer.status {
-                StatusCode::OK => {
-                    let body = answer.body.read_up_to(limit).await;
-                    if body.len() >= limit { Err(RequestError::TooLarge(limit)) } else { Ok(Some(body)) }
-                }
+                StatusCode::OK => read_whole(&mut answer, limit).await.map(Some),
                 StatusCode::NOT_FOUND => Ok(None),
-                _ => Err(refused(answer, resource, "get", namespace).await),
+                _ => Err(refused(answer, &resource, "get", Some(namespace)).await),
             }
         };
         in_time(exchange).await
@@ -108,16 +104,58 @@ impl Cluster {
         namespace: &str,
         json: Vec<u8>,
     ) -> Result<Created, RequestError> {
-        let path = WatchedResource::from(resource).collection(Some(namespace));
+        let resource = WatchedResource::from(resource);
+        let path = resource.collection(Some(namespace), None);
         self.shared.bucket.take().await;
-        let answer = self.request(RequestKind::Create, resource, &path, Some(json));
         let exchange = async {
-            let answer = answer.await?;
+            let answer = self.request(RequestKind::Create, Some(&resource), &path, Some(json)).await?;
             match answer.status {
                 StatusCode::CREATED | StatusCode::OK => Ok(Created::New),
                 StatusCode::CONFLICT => Ok(Created::Exists),
-                _ => Err(refused(answer, resource, "create", namespace).await),
+                _ => Err(refused(answer, &resource, "create", Some(namespace)).await),
             }
+        };
+        in_time(exchange).await
+    }
+
+    /// Posts a review (TokenReview, SubjectAccessReview), which is answered and not kept; returns the answer's JSON.
+    /// Takes nothing from the budget: a user waits for it.
+    ///
+    /// # Errors
+    /// When the server does not answer, or refuses.
+    pub async fn review(&self, resource: CustomResource, json: Vec<u8>) -> Result<Vec<u8>, RequestError> {
+        let resource = WatchedResource::from(resource);
+        let path = resource.path();
+        let limit = self.shared.object_limit();
+        let exchange = async {
+            let mut answer = self.request(RequestKind::Create, Some(&resource), &path, Some(json)).await?;
+            match answer.status {
+                StatusCode::CREATED | StatusCode::OK => read_whole(&mut answer, limit).await,
+                _ => Err(refused(answer, &resource, "create", None).await),
+            }
+        };
+        in_time(exchange).await
+    }
+
+    /// Asks whether the server is well, for example at `/livez`; what it says is returned. Takes nothing from the
+    /// budget.
+    ///
+    /// # Errors
+    /// When the server does not answer, or not with 200.
+    pub async fn probe(&self, path: &str) -> Result<Vec<u8>, RequestError> {
+        let exchange = async {
+            let mut answer = self.request(RequestKind::Probe, None, path, None).await?;
+            if answer.status == StatusCode::OK {
+                return read_whole(&mut answer, 64 << 10).await;
+            }
+            let body = answer.body.read_up_to(64 << 10).await;
+            let refused = Refused::of_answer(answer.status, &answer.headers, &body);
+            Err(RequestError::Refused {
+                code: refused.refusal.code,
+                message: refused.message,
+                retry_after: refused.refusal.retry_after,
+                hint: None,
+            })
         };
         in_time(exchange).await
     }
@@ -125,7 +163,7 @@ impl Cluster {
     async fn request(
         &self,
         kind: RequestKind,
-        resource: CustomResource,
+        resource: Option<&WatchedResource>,
         path: &str,
         body: Option<Vec<u8>>,
     ) -> Result<Answer, RequestError> {
@@ -135,7 +173,7 @@ impl Cluster {
             Some(json) => transport.post_json(Lane::Shared, path, json).await,
         };
         let code = sent.as_ref().ok().map(|answer| answer.status.as_u16());
-        self.shared.accounts.count_request(kind, Some(resource.into()), code);
+        self.shared.accounts.count_request(kind, resource, code);
         if code == Some(401) {
             self.shared.reload(&transport).await;
         }
@@ -143,17 +181,27 @@ impl Cluster {
     }
 }
 
+async fn read_whole(answer: &mut Answer, limit: usize) -> Result<Vec<u8>, RequestError> {
+    let body = answer.body.read_up_to(limit).await;
+    if body.len() >= limit { Err(RequestError::TooLarge(limit)) } else { Ok(body) }
+}
+
 async fn in_time<T>(exchange: impl Future<Output = Result<T, RequestError>>) -> Result<T, RequestError> {
     let answer = tokio::time::timeout(DEADLINE, exchange).await;
     answer.unwrap_or_else(|_| Err(RequestError::Deadline(DEADLINE.as_secs())))
 }
 
-async fn refused(mut answer: Answer, resource: CustomResource, verb: &str, namespace: &str) -> RequestError {
+async fn refused(
+    mut answer: Answer,
+    resource: &WatchedResource,
+    verb: &str,
+    namespace: Option<&str>,
+) -> RequestError {
     let body = answer.body.read_up_to(64 << 10).await;
     let refused = Refused::of_answer(answer.status, &answer.headers, &body);
     let code = refused.refusal.code;
     let hint = (code == 403)
-        .then(|| RbacHint::of_verbs(resource.into(), &[verb], Some(namespace), &refused.message))
+        .then(|| RbacHint::of_verbs(resource, &[verb], namespace, &refused.message))
         .map(Box::new);
     RequestError::Refused { code, message: refused.message, retry_after: refused.refusal.retry_after, hint }
 }

@@ -25,6 +25,8 @@ pub enum RequestKind {
     Get,
     /// A new object.
     Create,
+    /// A question for the server's health.
+    Probe,
 }
 
 impl RequestKind {
@@ -37,6 +39,7 @@ impl RequestKind {
             Self::Version => "version",
             Self::Get => "get",
             Self::Create => "create",
+            Self::Probe => "probe",
         }
     }
 }
@@ -52,6 +55,9 @@ const METADATA_LIST: &str = "application/vnd.kubernetes.protobuf;as=PartialObjec
 const METADATA_WATCH: &str = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,\
                               application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1;q=0.5";
 
+const JSON_METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+const JSON_METADATA_WATCH: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+
 impl Ask {
     /// What it counts as.
     pub(crate) fn kind(&self) -> RequestKind {
@@ -63,18 +69,20 @@ impl Ask {
     }
 
     /// `Accept` for a resource.
-    pub(crate) fn accept(&self, resource: WatchedResource) -> &'static str {
-        let WatchedResource::Kind(kind) = resource else { return JSON };
-        match self {
-            _ if !kind.metadata_only() => OBJECTS,
-            Ask::List { .. } => METADATA_LIST,
-            Ask::StreamedList { .. } | Ask::Watch { .. } => METADATA_WATCH,
+    pub(crate) fn accept(&self, resource: &WatchedResource, metadata_only: bool) -> &'static str {
+        match (resource, self) {
+            (WatchedResource::Kind(_), _) if !metadata_only => OBJECTS,
+            (WatchedResource::Kind(_), Ask::List { .. }) => METADATA_LIST,
+            (WatchedResource::Kind(_), Ask::StreamedList { .. } | Ask::Watch { .. }) => METADATA_WATCH,
+            (WatchedResource::Custom(_), _) if !metadata_only => JSON,
+            (WatchedResource::Custom(_), Ask::List { .. }) => JSON_METADATA_LIST,
+            (WatchedResource::Custom(_), Ask::StreamedList { .. } | Ask::Watch { .. }) => JSON_METADATA_WATCH,
         }
     }
 
-    /// Path and query for a resource, in one namespace or in all.
-    pub(crate) fn path(&self, resource: WatchedResource, namespace: Option<&str>) -> String {
-        let mut path = resource.collection(namespace);
+    /// Path and query within a collection; the field selector selects all where it is empty.
+    pub(crate) fn path(&self, collection: &str, field_selector: &str) -> String {
+        let mut path = collection.to_owned();
         let mut query = Query::new(&mut path);
         match self {
             Ask::StreamedList { timeout } => {
@@ -104,6 +112,10 @@ impl Ask {
                 query.add("allowWatchBookmarks", "true");
                 query.add("timeoutSeconds", &timeout.as_secs().to_string());
             }
+        }
+        // A continue token carries no selector: every page repeats it.
+        if !field_selector.is_empty() {
+            query.add("fieldSelector", field_selector);
         }
         path
     }
@@ -306,8 +318,23 @@ mod tests {
                  &allowWatchBookmarks=true&timeoutSeconds=60",
             ),
         ] {
-            assert_eq!(ask.path(resource.into(), namespace), expected);
+            let collection = WatchedResource::from(resource).collection(namespace, None);
+            assert_eq!(ask.path(&collection, ""), expected);
         }
+    }
+
+    #[test]
+    fn selectors_versions_and_metadata_are_asked_for() {
+        let ask = Ask::List { version: ListVersion::Any, limit: None, continue_token: String::new() };
+        let policies = WatchedResource::from(ResourceKind::MutatingAdmissionPolicy);
+        let collection = policies.collection(Some("x"), Some("v1beta1"));
+        assert_eq!(
+            ask.path(&collection, "metadata.name!=a,metadata.name!=b"),
+            "/apis/admissionregistration.k8s.io/v1beta1/mutatingadmissionpolicies?resourceVersion=0\
+             &fieldSelector=metadata.name%21%3Da%2Cmetadata.name%21%3Db"
+        );
+        assert_eq!(ask.accept(&policies, false), OBJECTS);
+        assert_eq!(ask.accept(&policies, true), METADATA_LIST);
     }
 
     #[test]

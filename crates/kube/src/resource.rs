@@ -5,9 +5,9 @@ use std::fmt;
 use outrigger_wire::kubernetes::{CustomResource, ResourceKind};
 
 /// A resource that is watched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum WatchedResource {
-    /// One that discovery reads, in protobuf.
+    /// One that Outrigger knows, in protobuf.
     Kind(ResourceKind),
     /// Any other, in JSON.
     Custom(CustomResource),
@@ -15,47 +15,64 @@ pub enum WatchedResource {
 
 impl WatchedResource {
     /// API group; `""` is the core group.
-    pub fn group(&self) -> &'static str {
+    pub fn group(&self) -> &str {
         match self {
             Self::Kind(kind) => kind.group(),
-            Self::Custom(custom) => custom.group,
+            Self::Custom(custom) => &custom.group,
+        }
+    }
+
+    /// API version within the group.
+    pub fn version(&self) -> &str {
+        match self {
+            Self::Kind(kind) => kind.version(),
+            Self::Custom(custom) => &custom.version,
         }
     }
 
     /// Name in URLs and RBAC rules.
-    pub fn plural(&self) -> &'static str {
+    pub fn plural(&self) -> &str {
         match self {
             Self::Kind(kind) => kind.plural(),
-            Self::Custom(custom) => custom.plural,
+            Self::Custom(custom) => &custom.plural,
+        }
+    }
+
+    /// `kind` of its objects.
+    pub fn kind(&self) -> &str {
+        match self {
+            Self::Kind(kind) => kind.kind(),
+            Self::Custom(custom) => &custom.kind,
         }
     }
 
     /// URL path of the cluster-wide collection.
     pub fn path(&self) -> String {
-        match self {
-            Self::Kind(kind) => kind.path().to_owned(),
-            Self::Custom(custom) => custom.path(),
-        }
+        self.collection(None, None)
     }
 
     /// Whether its objects live in a namespace.
     pub fn namespaced(&self) -> bool {
         match self {
             Self::Kind(kind) => kind.namespaced(),
-            Self::Custom(_) => true,
+            Self::Custom(custom) => custom.namespaced,
         }
     }
 
-    /// URL path of the collection in one namespace, or in all.
-    pub(crate) fn collection(&self, namespace: Option<&str>) -> String {
-        let all = self.path();
-        match namespace.filter(|_| self.namespaced()) {
-            None => all,
-            Some(namespace) => {
-                let root = all.strip_suffix(self.plural()).unwrap_or(&all);
-                format!("{root}namespaces/{}/{}", segment(namespace), self.plural())
-            }
+    /// URL path of the collection in one namespace, or in all; in another version of the API where one is given.
+    pub(crate) fn collection(&self, namespace: Option<&str>, version: Option<&str>) -> String {
+        let mut path = match self.group() {
+            "" => "/api/".to_owned(),
+            group => format!("/apis/{group}/"),
+        };
+        path.push_str(version.unwrap_or(self.version()));
+        if let Some(namespace) = namespace.filter(|_| self.namespaced()) {
+            path.push_str("/namespaces/");
+            path.push_str(&segment(namespace));
         }
+        path.push('/');
+        path.push_str(self.plural());
+        path
     }
 }
 
@@ -78,7 +95,7 @@ impl From<CustomResource> for WatchedResource {
 
 impl PartialEq<ResourceKind> for WatchedResource {
     fn eq(&self, kind: &ResourceKind) -> bool {
-        *self == Self::Kind(*kind)
+        matches!(self, Self::Kind(own) if own == kind)
     }
 }
 

@@ -9,6 +9,7 @@ use outrigger_wire::kubernetes::{
 };
 use serde::Deserialize;
 
+use crate::machine::WatchPhase;
 use crate::request::{Refused, refused_of_json};
 use crate::resource::WatchedResource;
 use crate::{ObjectError, ObjectSink, WatchChange, WatchSink};
@@ -24,7 +25,14 @@ impl Sink {
     pub(crate) fn resource(&self) -> WatchedResource {
         match self {
             Self::Protobuf(kind, _) => (*kind).into(),
-            Self::Json(custom, _) => (*custom).into(),
+            Self::Json(custom, _) => custom.clone().into(),
+        }
+    }
+
+    pub(crate) fn unavailable(&self, phase: WatchPhase) {
+        match self {
+            Self::Protobuf(kind, sink) => sink.unavailable(*kind, phase),
+            Self::Json(_, sink) => sink.unavailable(phase),
         }
     }
 

@@ -29,13 +29,13 @@ pub struct RbacHint {
 
 impl RbacHint {
     /// The hint for a refused list or watch.
-    pub(crate) fn new(resource: WatchedResource, namespace: Option<&str>, message: &str) -> Self {
+    pub(crate) fn new(resource: &WatchedResource, namespace: Option<&str>, message: &str) -> Self {
         Self::of_verbs(resource, &["list", "watch"], namespace, message)
     }
 
     /// The hint for refused requests of these verbs.
     pub(crate) fn of_verbs(
-        resource: WatchedResource,
+        resource: &WatchedResource,
         verbs: &[&str],
         namespace: Option<&str>,
         message: &str,
@@ -210,6 +210,11 @@ impl WatchRecord {
         inner.missing_permission = missing_permission;
     }
 
+    /// Whether this is what failed last too.
+    pub(crate) fn has_error(&self, error: &str) -> bool {
+        self.inner.lock().last_error.as_deref() == Some(error)
+    }
+
     fn events(&self) -> u64 {
         self.events.iter().map(|count| count.load(Ordering::Relaxed)).sum()
     }
@@ -222,7 +227,7 @@ impl WatchRecord {
     fn status(&self) -> WatchStatus {
         let inner = self.inner.lock();
         WatchStatus {
-            resource: self.resource,
+            resource: self.resource.clone(),
             namespace: self.namespace.clone(),
             phase: inner.phase,
             synced: inner.synced,
@@ -282,21 +287,21 @@ impl Accounts {
     /// The record of a watch that starts; one that ended before continues its counters.
     pub(crate) fn start(
         &self,
-        resource: WatchedResource,
+        resource: &WatchedResource,
         namespace: Option<&str>,
     ) -> (Arc<WatchRecord>, Arc<Running>) {
         let running = Arc::new(Running);
         let mut watches = self.watches.lock();
         let known = watches.iter_mut().find(|known| {
             known.running.strong_count() == 0
-                && known.record.resource == resource
+                && known.record.resource == *resource
                 && known.record.namespace.as_deref() == namespace
         });
         if let Some(known) = known {
             known.running = Arc::downgrade(&running);
             return (known.record.clone(), running);
         }
-        let record = Arc::new(WatchRecord::new(resource, namespace.map(str::to_owned)));
+        let record = Arc::new(WatchRecord::new(resource.clone(), namespace.map(str::to_owned)));
         watches.push(Registered { record: record.clone(), running: Arc::downgrade(&running) });
         (record, running)
     }
@@ -304,10 +309,10 @@ impl Accounts {
     pub(crate) fn count_request(
         &self,
         request: RequestKind,
-        resource: Option<WatchedResource>,
+        resource: Option<&WatchedResource>,
         code: Option<u16>,
     ) {
-        *self.requests.lock().entry((request, resource, code.unwrap_or(0))).or_default() += 1;
+        *self.requests.lock().entry((request, resource.cloned(), code.unwrap_or(0))).or_default() += 1;
     }
 
     pub(crate) fn statuses(&self) -> Vec<WatchStatus> {
@@ -325,7 +330,7 @@ impl Accounts {
             .iter()
             .map(|((request, resource, code), count)| RequestCount {
                 request: *request,
-                resource: *resource,
+                resource: resource.clone(),
                 code: (*code != 0).then_some(*code),
                 count: *count,
             })
@@ -374,7 +379,7 @@ impl Accounts {
         let mut totals: BTreeMap<WatchedResource, Totals> = BTreeMap::new();
         for watch in self.watches.lock().iter() {
             totals
-                .entry(watch.record.resource)
+                .entry(watch.record.resource.clone())
                 .or_default()
                 .add(&watch.record, watch.running.strong_count() > 0);
         }
@@ -492,7 +497,7 @@ mod tests {
     fn a_hint_is_a_manifest_with_the_missing_rule_and_names_who_needs_it() {
         let message = "endpointslices.discovery.k8s.io is forbidden: User \"system:serviceaccount:m:o\" cannot list \
                        resource \"endpointslices\" in API group \"discovery.k8s.io\" at the cluster scope";
-        let hint = RbacHint::new(ResourceKind::EndpointSlice.into(), None, message);
+        let hint = RbacHint::new(&ResourceKind::EndpointSlice.into(), None, message);
         assert_eq!(hint.user.as_deref(), Some("system:serviceaccount:m:o"));
         assert_eq!(
             hint.rule,
@@ -502,7 +507,7 @@ mod tests {
              rules:\n\
              - apiGroups: [\"discovery.k8s.io\"]\n  resources: [\"endpointslices\"]\n  verbs: [\"list\", \"watch\"]\n"
         );
-        let hint = RbacHint::new(ResourceKind::Pod.into(), Some("web"), "forbidden");
+        let hint = RbacHint::new(&ResourceKind::Pod.into(), Some("web"), "forbidden");
         assert_eq!((hint.role_kind, hint.user), ("Role", None));
         assert!(
             hint.rule.contains("kind: Role\nmetadata:\n  name: outrigger-pods\n  namespace: web\n"),

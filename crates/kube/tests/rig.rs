@@ -85,7 +85,7 @@ async fn watch_all(rig: &Rig, user: User) -> (Cluster, Arc<Names>, tokio::task::
     let cluster = Cluster::connect(connection, ConnectOptions::default()).await.unwrap();
     let names = Arc::new(Names::default());
     let mut watches = tokio::task::JoinSet::new();
-    for resource in ResourceKind::ALL {
+    for resource in ResourceKind::MIRRORED {
         watches.spawn(cluster.watch(resource, names.clone()));
     }
     (cluster, names, watches)
@@ -101,7 +101,7 @@ async fn create_service(rig: &Rig, name: &str) {
 
 fn all_in(cluster: &Cluster, phase: WatchPhase) -> bool {
     let statuses = cluster.statuses();
-    statuses.len() == ResourceKind::ALL.len() && statuses.iter().all(|status| status.phase == phase)
+    statuses.len() == ResourceKind::MIRRORED.len() && statuses.iter().all(|status| status.phase == phase)
 }
 
 fn requests(cluster: &Cluster, kind: RequestKind, code: Option<u16>) -> u64 {

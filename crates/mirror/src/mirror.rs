@@ -33,7 +33,9 @@ pub struct TableMemory {
     pub texts: usize,
 }
 
-/// All tables of one cluster.
+/// All tables of one cluster: one for each of [`ResourceKind::MIRRORED`].
+///
+/// Methods that take a [`ResourceKind`] panic for any other.
 #[derive(Debug)]
 pub struct Mirror {
     nodes: NodeTable,
@@ -120,13 +122,13 @@ impl Mirror {
         self.table(resource).synced()
     }
 
-    /// What each table takes, in the order of [`ResourceKind::ALL`].
+    /// What each table takes, in the order of [`ResourceKind::MIRRORED`].
     pub fn memory(&self) -> Vec<TableMemory> {
         let usage = |resource| {
             let table = self.table(resource);
             TableMemory { resource, rows: table.rows(), bytes: table.memory(), texts: table.texts() }
         };
-        ResourceKind::ALL.into_iter().map(usage).collect()
+        ResourceKind::MIRRORED.into_iter().map(usage).collect()
     }
 
     /// The pods.
@@ -178,7 +180,7 @@ impl Mirror {
     }
 
     fn tables(&self) -> impl Iterator<Item = &dyn AnyTable> {
-        ResourceKind::ALL.into_iter().map(|resource| self.table(resource))
+        ResourceKind::MIRRORED.into_iter().map(|resource| self.table(resource))
     }
 
     fn table(&self, resource: ResourceKind) -> &dyn AnyTable {
@@ -193,6 +195,7 @@ impl Mirror {
             ResourceKind::ReplicaSet => &self.replica_sets,
             ResourceKind::Job => &self.jobs,
             ResourceKind::CronJob => &self.cron_jobs,
+            other => panic!("{other} is not mirrored"),
         }
     }
 
@@ -208,6 +211,7 @@ impl Mirror {
             ResourceKind::ReplicaSet => &mut self.replica_sets,
             ResourceKind::Job => &mut self.jobs,
             ResourceKind::CronJob => &mut self.cron_jobs,
+            other => panic!("{other} is not mirrored"),
         }
     }
 }

@@ -90,10 +90,11 @@ pub(crate) fn selectable_fields(resource: ResourceKind) -> &'static [&'static st
         ResourceKind::Service => &["metadata.name", "metadata.namespace", "spec.clusterIP", "spec.type"],
         ResourceKind::ReplicaSet => &["metadata.name", "metadata.namespace", "status.replicas"],
         ResourceKind::Job => &["metadata.name", "metadata.namespace", "status.successful"],
-        ResourceKind::Endpoints
-        | ResourceKind::EndpointSlice
-        | ResourceKind::Ingress
-        | ResourceKind::CronJob => &["metadata.name", "metadata.namespace"],
+        ResourceKind::Secret => &["metadata.name", "metadata.namespace", "type"],
+        ResourceKind::ReplicationController => &["metadata.name", "metadata.namespace", "status.replicas"],
+        ResourceKind::CertificateSigningRequest => &["metadata.name", "spec.signerName"],
+        _ if resource.namespaced() => &["metadata.name", "metadata.namespace"],
+        _ => &["metadata.name"],
     }
 }
 

@@ -12,8 +12,7 @@ use super::ObjectProblem;
 use super::resource::MonitorKind;
 
 /// `events.k8s.io/v1` Event.
-const EVENT: CustomResource =
-    CustomResource { group: "events.k8s.io", version: "v1", plural: "events", kind: "Event" };
+const EVENT: CustomResource = CustomResource::namespaced("events.k8s.io", "v1", "events", "Event");
 /// The API server refuses longer notes.
 const MAX_NOTE: usize = 1024;
 /// Longest name of an object.

@@ -449,7 +449,7 @@ impl Watches {
 
 /// The API resource of a kind.
 fn resource(kind: MonitorKind) -> CustomResource {
-    CustomResource { group: GROUP, version: kind.version(), plural: kind.plural(), kind: kind.as_str() }
+    CustomResource::namespaced(GROUP, kind.version(), kind.plural(), kind.as_str())
 }
 
 struct KindSink {
@@ -514,7 +514,7 @@ async fn read_asset(cluster: &Cluster, name: &AssetName) -> Result<Option<AssetD
         AssetKind::Secret => "Secret",
         AssetKind::ConfigMap => "ConfigMap",
     };
-    let resource = CustomResource { group: "", version: "v1", plural: name.kind.plural(), kind };
+    let resource = CustomResource::namespaced("", "v1", name.kind.plural(), kind);
     match cluster.get_object(resource, &name.namespace, &name.name).await {
         Ok(None) => Ok(None),
         Ok(Some(json)) => contents(name.kind, &json).map(Some).map_err(ReadProblem::Refused),

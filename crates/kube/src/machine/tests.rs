@@ -16,7 +16,10 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        Self { machine: Machine::new(WatchPolicy::default(), Random::seeded(42)), now: Duration::ZERO }
+        Self {
+            machine: Machine::new(WatchPolicy::default(), Listing::default(), Random::seeded(42)),
+            now: Duration::ZERO,
+        }
     }
 
     /// Synced by a streamed list at version 100, watching.

@@ -447,12 +447,8 @@ impl ObjectSink for Names {
     }
 }
 
-const MONITOR: CustomResource = CustomResource {
-    group: "monitoring.coreos.com",
-    version: "v1",
-    plural: "servicemonitors",
-    kind: "ServiceMonitor",
-};
+const MONITOR: CustomResource =
+    CustomResource::namespaced("monitoring.coreos.com", "v1", "servicemonitors", "ServiceMonitor");
 const MONITORS: &str = "/apis/monitoring.coreos.com/v1/servicemonitors?";
 
 fn json_event(kind: &str, name: &str, version: &str) -> Vec<u8> {
@@ -517,8 +513,7 @@ async fn custom_resources_are_watched_in_json_and_resumed_as_the_others_are() {
 
 #[tokio::test]
 async fn single_objects_are_read_and_created() {
-    const SECRET: CustomResource =
-        CustomResource { group: "", version: "v1", plural: "secrets", kind: "Secret" };
+    const SECRET: CustomResource = CustomResource::namespaced("", "v1", "secrets", "Secret");
     let server = Server::start().await;
     let cluster = connect(&server).await;
     let ask = |name: &'static str| {

@@ -40,6 +40,7 @@ pub(crate) fn expected(resource: ResourceKind, message: &[u8]) -> Facts {
             facts!(facts, "controller" = controller_expected(&object.metadata));
             facts
         }
+        other => panic!("{other} is not mirrored"),
     }
 }
 
@@ -232,6 +233,7 @@ pub(crate) fn table(mirror: &Mirror, resource: ResourceKind) -> Vec<(RowId, Obje
         ResourceKind::ReplicaSet | ResourceKind::Job | ResourceKind::CronJob => {
             rows!(mirror.owners(resource), |view| view.namespace())
         }
+        other => panic!("{other} is not mirrored"),
     }
 }
 
@@ -249,6 +251,7 @@ pub(crate) fn get(mirror: &Mirror, resource: ResourceKind, key: &ObjectKey) -> O
         ResourceKind::ReplicaSet | ResourceKind::Job | ResourceKind::CronJob => {
             mirror.owners(resource).get(namespace, name)
         }
+        other => panic!("{other} is not mirrored"),
     }
 }
 
@@ -299,6 +302,7 @@ pub(crate) fn shown(mirror: &Mirror, resource: ResourceKind, row: RowId) -> Opti
             facts!(facts, "controller" = owner(view.controller()));
             Some(facts)
         }
+        other => panic!("{other} is not mirrored"),
     }
 }
 

@@ -188,7 +188,7 @@ impl Model {
 
 /// Deletes everything by an empty relist: nothing may be left that a row referred to.
 fn check_that_nothing_stays(mirror: &mut Mirror) {
-    for resource in ResourceKind::ALL {
+    for resource in ResourceKind::MIRRORED {
         mirror.begin_generation(resource);
         mirror.commit_generation(resource);
         let memory = mirror.memory()[resource.index()];
@@ -292,12 +292,12 @@ proptest! {
         log_capacity in prop::sample::select(vec![1usize, 4, 1000]),
     ) {
         let mut mirror = Mirror::with_log_capacity(log_capacity);
-        let mut models: Vec<Model> = ResourceKind::ALL.iter().map(|_| Model::default()).collect();
+        let mut models: Vec<Model> = ResourceKind::MIRRORED.iter().map(|_| Model::default()).collect();
         for (kind, step) in &steps {
-            let resource = ResourceKind::ALL[*kind];
+            let resource = ResourceKind::MIRRORED[*kind];
             models[*kind].run(&mut mirror, resource, step, log_capacity);
         }
-        for (resource, model) in ResourceKind::ALL.into_iter().zip(&mut models) {
+        for (resource, model) in ResourceKind::MIRRORED.into_iter().zip(&mut models) {
             model.check(&mirror, resource);
             model.poll(&mirror, resource, log_capacity);
         }
@@ -310,7 +310,7 @@ proptest! {
     fn rows_of_one_table_do_not_disturb_each_other(
         kind in 0usize..10, steps in prop::collection::vec(step(), 0..150),
     ) {
-        let resource = ResourceKind::ALL[kind];
+        let resource = ResourceKind::MIRRORED[kind];
         let mut mirror = Mirror::with_log_capacity(20);
         let mut model = Model::default();
         for step in &steps {
@@ -325,7 +325,7 @@ proptest! {
     fn garbage_is_refused_and_changes_nothing(
         kind in 0usize..10, object in prop::collection::vec(any::<u8>(), 0..200),
     ) {
-        let resource = ResourceKind::ALL[kind];
+        let resource = ResourceKind::MIRRORED[kind];
         let mut mirror = Mirror::new();
         for change in [Change::Upsert, Change::Delete] {
             if mirror.apply(resource, change, &object).is_err() {

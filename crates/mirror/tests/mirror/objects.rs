@@ -93,6 +93,7 @@ pub(crate) fn random(resource: ResourceKind, namespace: &str, name: &str, bytes:
         ResourceKind::ReplicaSet | ResourceKind::Job | ResourceKind::CronJob => {
             OwnerObject { resource, meta }.to_message()
         }
+        other => panic!("{other} is not mirrored"),
     }
 }
 
