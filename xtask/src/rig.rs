@@ -18,6 +18,7 @@ mod components;
 mod fill;
 mod forwarder;
 mod network;
+mod objects;
 mod ports;
 mod process;
 mod state;
@@ -40,6 +41,7 @@ pub use components::Component;
 pub use fill::{FillPlan, FillReport};
 pub use forwarder::Forwarder;
 pub use network::RANGE as LOOPBACK_RANGE;
+pub use objects::{ObjectPlan, ObjectReport, Refusal};
 pub use process::{Lifetime, ProcessId};
 
 pub(crate) use ports::free_port;
@@ -500,6 +502,16 @@ impl Rig {
     /// Creates nodes, pods and what belongs to them, and waits until kwok has made them run.
     pub async fn fill(&self, plan: &FillPlan) -> Result<FillReport> {
         fill::fill(self, plan).await
+    }
+
+    /// Creates random objects of every resource that state metrics read, and custom resources.
+    pub async fn make_objects(&self, plan: &ObjectPlan) -> Result<ObjectReport> {
+        objects::make(self, plan).await
+    }
+
+    /// Changes, deletes and adds to what [`Rig::make_objects`] made by the same plan; `seed` chooses the changes.
+    pub async fn change_objects(&self, plan: &ObjectPlan, seed: u64) -> Result<ObjectReport> {
+        objects::change(self, plan, seed).await
     }
 
     /// Name, state, process number, address and log of each process.
