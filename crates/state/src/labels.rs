@@ -86,6 +86,53 @@ fn next_free(base: &str, count: &mut usize, used: &HashMap<String, usize>) -> St
     }
 }
 
+/// The keys of labels or annotations that a resource shows (kube-state-metrics `createPrometheusLabelKeysValues`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyFilter {
+    listed: bool,
+    all: bool,
+    exact: Vec<String>,
+    /// What comes before and after the `*`.
+    patterns: Vec<(String, String)>,
+}
+
+impl KeyFilter {
+    /// No key.
+    pub const NONE: &'static Self =
+        &Self { listed: false, all: false, exact: Vec::new(), patterns: Vec::new() };
+
+    /// These keys. A single `*` in one stands for any characters; `*` alone counts only as the first, and a key with
+    /// two is passed over.
+    pub fn new(keys: Vec<String>) -> Self {
+        let mut filter = Self { listed: !keys.is_empty(), ..Self::default() };
+        filter.all = keys.first().is_some_and(|key| key == "*");
+        for key in keys.into_iter().filter(|key| key != "*") {
+            match key.split_once('*') {
+                None => filter.exact.push(key),
+                Some((_, after)) if after.contains('*') => {}
+                Some((before, after)) => filter.patterns.push((before.to_owned(), after.to_owned())),
+            }
+        }
+        filter.exact.sort_unstable();
+        filter
+    }
+
+    /// Whether no key is given: the family has no samples then. Otherwise each object has one, if only with its
+    /// default labels.
+    pub fn is_empty(&self) -> bool {
+        !self.listed
+    }
+
+    /// Whether a key is shown.
+    pub fn allows(&self, key: &str) -> bool {
+        self.all
+            || self.exact.binary_search_by(|exact| exact.as_str().cmp(key)).is_ok()
+            || self.patterns.iter().any(|(before, after)| {
+                key.len() >= before.len() + after.len() && key.starts_with(before) && key.ends_with(after)
+            })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -119,6 +166,33 @@ mod tests {
         }
     }
 
+    #[test]
+    fn keys_are_allowed_as_in_the_cases() {
+        for case in testdata("labels.json")["allowed"].as_array().expect("cases") {
+            let keys = serde_json::from_value(case["allow"].clone()).expect("keys");
+            let filter = KeyFilter::new(keys);
+            let labels = case["labels"].as_object().expect("labels");
+            let pairs = labels
+                .iter()
+                .filter(|(key, _)| filter.allows(key))
+                .map(|(key, value)| (key.as_str(), value.as_str().expect("text")))
+                .collect();
+            let want: Vec<(String, String)> = serde_json::from_value(case["want"].clone()).expect("pairs");
+            let got: Vec<(String, String)> = label_pairs("metric", pairs)
+                .into_iter()
+                .map(|(name, value)| (name, value.to_owned()))
+                .collect();
+            assert_eq!(got, want, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_does_not_use_a_character_twice() {
+        let filter = KeyFilter::new(vec!["ab*ba".to_owned()]);
+        assert!(filter.allows("abba") && filter.allows("abcba"));
+        assert!(!filter.allows("aba"));
+    }
+
     proptest! {
         #[test]
         fn no_name_is_given_twice(keys in proptest::collection::btree_set("[aB_.-]{0,3}(_conflict[1-3])?", 0..12)) {
@@ -127,36 +201,5 @@ mod tests {
             prop_assert_eq!(names.len(), keys.len());
             prop_assert!(all_differ(&names), "{:?}", names);
         }
-    }
-}
-
-/// The keys of labels or annotations that are given.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct KeyFilter {
-    keys: Vec<String>,
-}
-
-impl KeyFilter {
-    /// No key.
-    pub const NONE: &'static Self = &Self { keys: Vec::new() };
-
-    /// These keys; a single `*` in one stands for any characters.
-    pub fn new(keys: Vec<String>) -> Self {
-        Self { keys }
-    }
-
-    /// Whether no key is given.
-    pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
-    }
-
-    /// Whether a key is given.
-    pub fn allows(&self, key: &str) -> bool {
-        self.keys.iter().any(|each| match each.split_once('*') {
-            Some((before, after)) => {
-                key.len() >= before.len() + after.len() && key.starts_with(before) && key.ends_with(after)
-            }
-            None => each == key,
-        })
     }
 }

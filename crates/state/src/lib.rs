@@ -11,6 +11,7 @@ pub mod image;
 pub mod labels;
 mod number;
 mod object;
+pub mod options;
 mod pack;
 pub mod quantity;
 pub mod render;
