@@ -10,9 +10,12 @@ mod costs;
 mod driver;
 mod files;
 mod handovers;
+mod keepers;
 mod lateness;
 mod metrics;
+mod names;
 mod remembered;
+mod series_sets;
 mod session;
 mod usage;
 mod view;
@@ -64,7 +67,7 @@ pub struct WorkerOptions {
     pub clock: SharedClock,
     /// Where `outrigger_worker_*` is exposed; all of it is sent to the master, too.
     pub registry: Registry,
-    /// Names of masters.
+    /// Names of masters; it learns what other workers have resolved, so it should be the one of `engine`, too.
     pub resolver: Resolver,
     /// Scrapes; the worker configures and runs it.
     pub engine: ScrapeEngine,

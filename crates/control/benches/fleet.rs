@@ -67,7 +67,7 @@ fn take(fleet: &mut Fleet, worker: u64) -> (usize, usize) {
     use prost::Message as _;
     let (mut targets, mut bytes) = (0, 0);
     while let Some(next) = fleet.next_message(SessionId(worker), 0) {
-        let message = next.build(0, |_, _| Vec::new());
+        let message = next.build(0, |_, _| Vec::new(), |_| Vec::new());
         bytes += message.encoded_len();
         if let Some(from_master::Kind::Assign(assign)) = message.kind {
             targets += assign.targets.len();

@@ -7,15 +7,18 @@
 //! what waits for a slow worker is a list of identities, not of messages. [`FleetHandle`] does the I/O.
 
 mod driver;
+mod keeping;
 mod liveness;
 mod memory;
 mod metrics;
+mod names;
 mod outgoing;
 mod placement;
 mod record;
 mod sessions;
 mod targets;
 mod views;
+mod wanted;
 mod workers;
 
 use std::collections::{BTreeMap, HashMap};
@@ -33,8 +36,9 @@ pub use driver::{FleetDriverOptions, FleetHandle};
 pub use memory::RecalledView;
 pub use outgoing::Outgoing;
 pub use views::{TargetCounts, WorkerState, WorkerView};
+pub use wanted::Scale;
 
-use placement::Moves;
+use placement::{Moves, Orphan};
 use targets::{KeyMap, KeySet, Targets};
 use workers::{Outside, Workers};
 
@@ -133,6 +137,16 @@ pub enum FleetEvent {
         session: SessionId,
         /// The word.
         message: from_worker::Kind,
+    },
+    /// A worker that another master leads has told this one, for its heirs, which targets' series it has, and which of
+    /// them have ended with their markers.
+    Kept {
+        /// `job_name`.
+        job: Arc<str>,
+        /// Targets whose series sets are on disk now.
+        ids: Vec<u64>,
+        /// Targets that are gone.
+        gone: Vec<u64>,
     },
     /// A stream is gone.
     Disconnected {
@@ -253,7 +267,9 @@ pub struct Fleet {
     /// What the last owner left of targets that have none now, and when that was.
     estates: KeyMap<(Inheritance, Millis)>,
     /// Targets that went while nobody scraped them; some worker is to write their stale markers.
-    orphans: Vec<(Arc<ScrapeTarget>, Option<Inheritance>)>,
+    orphans: Vec<Orphan>,
+    /// What workers of another leader scrape and discovery has not found here.
+    kept: KeySet,
     configuration: Option<ConfigurationBundle>,
     configuration_changes: u64,
     /// New targets get a worker from then on; `None` before the first worker came.
@@ -296,6 +312,7 @@ impl Fleet {
             suspects: KeySet::default(),
             estates: KeyMap::default(),
             orphans: Vec::new(),
+            kept: KeySet::default(),
             configuration: None,
             configuration_changes: 0,
             settled_at: None,
@@ -318,6 +335,7 @@ impl Fleet {
             FleetEvent::Recalled(targets) => self.recalled(now, targets),
             FleetEvent::Connected { session, hello } => self.connected(now, session, hello),
             FleetEvent::Heard { session, message } => self.heard(now, session, message),
+            FleetEvent::Kept { job, ids, gone } => self.kept(&job, &ids, &gone),
             FleetEvent::Disconnected { session } => self.disconnected(now, session),
             FleetEvent::Probed { worker, alive } => self.probed(now, &worker, alive),
             FleetEvent::Recorded { worker } => self.recorded(now, &worker),
@@ -351,6 +369,7 @@ impl Fleet {
 
     fn elected(&mut self, now: Millis, epoch: u64, offset_seed: u64, known: Vec<WorkerRecord>) {
         self.dismiss_workers(now);
+        self.forget_old_orphans(now);
         self.standing = Standing::Leading { epoch, offset_seed, since: now };
         self.settled_at = None;
         self.mass_loss_since = None;

@@ -91,6 +91,12 @@ impl Scaling {
         Self { limits, seen: std::collections::HashMap::new(), wanted: None, pressure: None }
     }
 
+    /// Begins with what an earlier leader wanted.
+    pub fn resume(&mut self, wanted: u64) {
+        self.wanted = Some(wanted.clamp(self.limits.least, self.limits.most.max(self.limits.least)));
+        self.pressure = None;
+    }
+
     /// The wanted number, from what all workers say at monotonic time `now`. Between two calls there should be at
     /// least a second.
     ///

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use outrigger_collect::worker::Worker;
 use outrigger_control::election::Standing;
-use outrigger_control::fleet::{WorkerState, WorkerView};
+use outrigger_control::fleet::WorkerView;
 use outrigger_control::operator::ObjectProblem;
 use outrigger_control::store::StateStore;
 use outrigger_control::{FleetHandle, JobSnapshot};
@@ -30,11 +30,6 @@ pub(crate) struct MasterView {
 impl MasterView {
     pub(crate) fn is_leading(&self) -> bool {
         self.fleet.is_leading()
-    }
-
-    pub(crate) fn connected_workers(&self) -> u64 {
-        let workers = self.fleet.workers();
-        workers.iter().filter(|worker| worker.state == WorkerState::Connected).count() as u64
     }
 
     /// `refused_monitors` of the overview.
@@ -76,7 +71,7 @@ impl MasterView {
             leader,
             store_error: self.store.trouble(),
             configuration_revision: revision_text(revisions.max().unwrap_or(0)),
-            workers_wanted: self.fleet.wanted_workers(),
+            workers_wanted: self.fleet.scale().map_or(0, |scale| scale.desired),
             unassigned: self.fleet.target_counts().unassigned,
             last_known: self.last_known(now, jobs),
             workers: views.into_iter().map(|view| worker_row(view, now)).collect(),

@@ -22,7 +22,7 @@ use outrigger_rt::resolver::Resolver;
 use outrigger_rt::server::{Server, ServerConfig, ServerLimits, ServerTls};
 use outrigger_rt::signal::Signals;
 use outrigger_rt::supervisor::{Phase, Supervisor};
-use outrigger_wire::centre::WORK_PATH;
+use outrigger_wire::centre::{KEEP_PATH, WORK_PATH};
 use tokio::sync::mpsc;
 
 use crate::api::{self, AppState, Parts, Role};
@@ -202,7 +202,11 @@ impl Master {
         supervisor.spawn("remote write", Phase::Drain, |stop| async move { remote_write.run(stop).await });
         self_metrics.spawn(&supervisor);
         reloader.start()?;
-        let workers = fleet.clone();
+        let (workers, keeper) = (fleet.clone(), fleet.clone());
+        let keep = duplex_service(KEEP_PATH, tokens.clone(), move |peer, from, to| {
+            let keeper = keeper.clone();
+            async move { keeper.keep(peer, from, to).await }.boxed()
+        });
         let service = duplex_service(WORK_PATH, tokens, move |peer, from, to| {
             let workers = workers.clone();
             async move { workers.serve(peer, from, to).await }.boxed()
@@ -211,7 +215,7 @@ impl Master {
         supervisor.spawn("election", Phase::Intake, |stop| election.run(stop));
         supervisor.spawn("configuration", Phase::Intake, |stop| parts.follow(stop));
         supervisor.spawn("fleet", Phase::Drain, |stop| fleet.run(standing, handle, stop));
-        supervisor.spawn("config centre", Phase::Last, |stop| centre.serve(service, stop));
+        supervisor.spawn("config centre", Phase::Last, |stop| centre.serve(service.merge(keep), stop));
         supervisor.spawn("web server", Phase::Last, |stop| server.serve(router, stop));
         Ok(Running { supervisor, grace, reloads, reloader, address })
     }

@@ -18,6 +18,8 @@ const GROUP: &str = "external.metrics.k8s.io";
 const GROUP_VERSION: &str = "external.metrics.k8s.io/v1beta1";
 /// The only external metric, named as on `/metrics`.
 pub(crate) const WORKERS_DESIRED: &str = "outrigger_workers_desired";
+/// What is said when nobody knows the number.
+const NO_LEADER: &str = "this master does not lead and no leader has said lately how many workers it wants";
 
 pub(crate) fn router() -> Router<Arc<AppState>> {
     Router::new()
@@ -28,34 +30,24 @@ pub(crate) fn router() -> Router<Arc<AppState>> {
         .route("/apis/external.metrics.k8s.io/v1beta1/namespaces/{namespace}/{metric}", get(metric))
 }
 
-/// What a scaler sees. Only the leader knows how many workers there ought to be.
-struct Scale {
-    leading: bool,
-    workers: u64,
-    desired: u64,
-}
-
-fn scale_of(state: &AppState) -> Option<Scale> {
-    let master = state.parts.master.as_ref()?;
-    Some(Scale {
-        leading: master.is_leading(),
-        workers: master.connected_workers(),
-        desired: master.fleet.wanted_workers(),
-    })
-}
-
 async fn scale(State(state): State<Arc<AppState>>, version: Version) -> Response {
-    let Some(scale) = scale_of(&state) else { return StatusCode::NOT_FOUND.into_response() };
-    let body =
-        json!({ "leading": scale.leading, "workers": scale.workers, "workers_desired": scale.desired });
-    if scale.leading {
-        return Json(body).into_response();
+    let Some(master) = &state.parts.master else { return StatusCode::NOT_FOUND.into_response() };
+    match master.fleet.scale() {
+        Some(scale) => Json(json!({
+            "leading": scale.leading,
+            "workers": scale.workers,
+            "workers_desired": scale.desired,
+        }))
+        .into_response(),
+        None => {
+            let body = json!({ "leading": false, "error": NO_LEADER });
+            try_another((StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response(), version)
+        }
     }
-    try_another((StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response(), version)
 }
 
-/// Ends the connection after an answer, so that a scaler that reaches the masters by one address does not go on asking the
-/// standby for as long as its connection lasts. HTTP/2 has no such word.
+/// Ends the connection after an answer, so that a scaler that reaches the masters by one address does not go on asking
+/// one that knows nothing for as long as its connection lasts. HTTP/2 has no such word.
 fn try_another(mut answer: Response, version: Version) -> Response {
     if version <= Version::HTTP_11 {
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -68,13 +60,12 @@ async fn metric(
     Path((_, metric)): Path<(String, String)>,
     version: Version,
 ) -> Response {
-    let scale = scale_of(&state).filter(|_| metric == WORKERS_DESIRED);
-    match scale {
-        Some(scale) if scale.leading => Json(value_list(scale.desired, state.clock.now())).into_response(),
+    let master = state.parts.master.as_ref().filter(|_| metric == WORKERS_DESIRED);
+    match master.map(|master| master.fleet.scale()) {
+        Some(Some(scale)) => Json(value_list(scale.desired, state.clock.now())).into_response(),
         // A scaler that gets no value leaves the number of workers as it is.
-        Some(_) => {
-            let message = "this master does not lead";
-            try_another(status(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message), version)
+        Some(None) => {
+            try_another(status(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", NO_LEADER), version)
         }
         None => {
             let message = format!("the only external metric here is {WORKERS_DESIRED}");
@@ -149,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_standby_ends_the_connection_where_http_has_a_word_for_it() {
+    fn one_that_knows_nothing_ends_the_connection_where_http_has_a_word_for_it() {
         for (version, ends) in [(Version::HTTP_10, true), (Version::HTTP_11, true), (Version::HTTP_2, false)]
         {
             let answer = try_another(StatusCode::SERVICE_UNAVAILABLE.into_response(), version);

@@ -1,4 +1,9 @@
-//! Messages between masters and workers: gRPC service `outrigger.centre.v1.Centre`, method `Work`, a stream each way.
+//! Messages between masters and workers: gRPC service `outrigger.centre.v1.Centre`, methods `Work` and `Keep`, a stream
+//! each way.
+//!
+//! `Work` is for the master that leads. On `Keep` a worker tells each of the others what the heirs of its targets will
+//! need, in case that one leads when the worker dies: a `Hello` without targets, then `Costs` with series sets, and
+//! `Names`. A master that leads refuses it; it answers nothing else.
 //!
 //! Fields are only ever added, and never change their number or meaning, so that an old worker works with a new master
 //! and the reverse: what a reader does not know it skips, what is missing has its default. A change that this cannot
@@ -10,6 +15,8 @@ pub use targets::{AssignBuilder, AssignedTarget, InvalidTarget};
 
 /// Path of the streaming method.
 pub const WORK_PATH: &str = "/outrigger.centre.v1.Centre/Work";
+/// Path of the streaming method on which masters that do not lead are kept up to date.
+pub const KEEP_PATH: &str = "/outrigger.centre.v1.Centre/Keep";
 /// Lowest protocol number that this version speaks.
 pub const PROTOCOL_MIN: u32 = 1;
 /// Highest protocol number that this version speaks.
@@ -19,7 +26,7 @@ pub const PROTOCOL_MAX: u32 = 1;
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct FromWorker {
     /// What it says; `None` is a kind that this version does not know.
-    #[prost(oneof = "from_worker::Kind", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "from_worker::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub kind: Option<from_worker::Kind>,
 }
 
@@ -49,6 +56,9 @@ pub mod from_worker {
         /// The worker is shutting down: its targets are to go elsewhere, one by one, before it ends.
         #[prost(message, tag = "7")]
         Leaving(super::Leaving),
+        /// Names that the worker has resolved.
+        #[prost(message, tag = "8")]
+        Names(super::Names),
     }
 }
 
@@ -291,6 +301,29 @@ pub struct JobCosts {
     /// The series sets of targets whose series have changed, for the heir if this worker dies; empty for the others.
     #[prost(bytes = "vec", repeated, tag = "5")]
     pub series_sets: Vec<Vec<u8>>,
+    /// Targets that are gone, with the ends of their series written: nobody needs their series sets any more. Only on
+    /// `Keep`; the leader knows it from [`Applied`].
+    #[prost(fixed64, repeated, tag = "6")]
+    pub gone: Vec<u64>,
+}
+
+/// Names that are new to the master or have other addresses now.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Names {
+    /// The names.
+    #[prost(message, repeated, tag = "1")]
+    pub names: Vec<ResolvedName>,
+}
+
+/// A name and the last good answer for it.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ResolvedName {
+    /// The name, in lower case.
+    #[prost(string, tag = "1")]
+    pub host: String,
+    /// IP addresses as text, in the order to try them.
+    #[prost(string, repeated, tag = "2")]
+    pub addresses: Vec<String>,
 }
 
 /// The metrics of the worker itself.
@@ -438,6 +471,10 @@ pub struct Assign {
     /// The targets.
     #[prost(message, repeated, tag = "3")]
     pub targets: Vec<Target>,
+    /// Host names in the targets' URLs with the addresses that a worker resolved last, for one that has not resolved
+    /// them yet and cannot.
+    #[prost(message, repeated, tag = "4")]
+    pub names: Vec<ResolvedName>,
 }
 
 /// One target of [`Assign`].

@@ -31,6 +31,7 @@ use super::backoff::{Backoff, random_number};
 use super::configuration::ReceivedConfiguration;
 use super::costs::CostReporter;
 use super::handovers::Handovers;
+use super::keepers::{self, ForHeirs, Keepers};
 use super::lateness::Lateness;
 use super::metrics::WorkerMetrics;
 use super::remembered::{Knowledge, Remembered};
@@ -57,6 +58,10 @@ pub(super) struct Driver {
     handovers: Handovers,
     handed_over: (HandoverSender, mpsc::UnboundedReceiver<HandedOver>),
     costs: CostReporter,
+    /// What the leading master was told for heirs.
+    heirs: ForHeirs,
+    /// The other masters.
+    keepers: Keepers,
     /// Master and epoch that the costs were told.
     told: Option<(String, u64)>,
     lateness: Lateness,
@@ -74,6 +79,7 @@ pub(super) struct Driver {
     next_costs: Instant,
     /// When series that have changed are told, if any have.
     next_sets: Option<Instant>,
+    next_names: Instant,
     next_self_metrics: Instant,
     leaving: bool,
     /// When the master last asked for targets, or was told of some, or heard that the worker leaves.
@@ -88,6 +94,7 @@ enum Woken {
     Handed(HandedOver),
     Stalled,
     SeriesChanged,
+    Keeper(keepers::Event),
     Round,
     Saved(Duration, Result<(), SealedFileError>),
 }
@@ -145,6 +152,8 @@ impl Driver {
             handovers: Handovers::default(),
             handed_over: mpsc::unbounded_channel(),
             costs: CostReporter::default(),
+            heirs: ForHeirs::default(),
+            keepers: Keepers::default(),
             told: None,
             lateness: Lateness::default(),
             usage: usage::Usage::default(),
@@ -158,6 +167,7 @@ impl Driver {
             name_taken: None,
             next_costs: now,
             next_sets: None,
+            next_names: now,
             next_self_metrics: now,
             leaving: false,
             last_release: now,
@@ -264,6 +274,10 @@ impl Driver {
                     self.series_changed();
                     None
                 }
+                Woken::Keeper(event) => {
+                    self.keeper_changed(event);
+                    None
+                }
                 Woken::Saved(took, result) => {
                     self.saved(took, result);
                     None
@@ -303,6 +317,7 @@ impl Driver {
             () = stop.cancelled(), if !self.leaving => Woken::Stopped,
             () = self.options.engine.stalled() => Woken::Stalled,
             () = self.options.engine.series_changed(), if self.next_sets.is_none() => Woken::SeriesChanged,
+            event = self.keepers.event() => Woken::Keeper(event),
             Some(handed) = self.handed_over.1.recv() => Woken::Handed(handed),
             permit = reserve(sender), if has_mail => {
                 match (permit, self.outbox.pop_front()) {
@@ -412,8 +427,17 @@ impl Driver {
     fn greet(&mut self) {
         self.outbox.clear();
         self.beat = 0;
+        let hello = Hello { held: self.held(), ..self.hello() };
+        self.send(from_worker::Kind::Hello(hello));
+        for released in self.handovers.tell_again(self.now()) {
+            self.send(from_worker::Kind::Released(released));
+        }
+    }
+
+    /// Who this worker is.
+    fn hello(&self) -> Hello {
         let options = &self.options;
-        let hello = Hello {
+        Hello {
             worker: options.name.clone(),
             instance: self.instance,
             version: options.version.clone(),
@@ -424,13 +448,9 @@ impl Driver {
             advertise: options.advertise.clone(),
             epoch: self.session.epoch(),
             configuration_revision: self.received.revision,
-            held: self.held(),
+            held: Vec::new(),
             from_disk: self.view.lock().from_disk,
             now_millis: options.clock.now().millis(),
-        };
-        self.send(from_worker::Kind::Hello(hello));
-        for released in self.handovers.tell_again(self.now()) {
-            self.send(from_worker::Kind::Released(released));
         }
     }
 
@@ -459,11 +479,13 @@ impl Driver {
         let told = (welcome.master.clone(), welcome.epoch);
         if self.told.as_ref() != Some(&told) {
             self.costs.forget();
+            self.heirs.forget();
             self.told = Some(told);
         }
         let now = Instant::now();
         (self.next_costs, self.next_self_metrics) = (now, now);
         let address = self.session.master().unwrap_or_default().to_owned();
+        self.choose_keepers(&address);
         tracing::info!(master = welcome.master, address, epoch = welcome.epoch, "joined the fleet");
         let clock_now = self.options.clock.now();
         let mut view = self.view.lock();

@@ -88,6 +88,11 @@ fn register_collector(registry: &Registry, view: Arc<Mutex<WorkerView>>, clock: 
         };
         let connected = f64::from(u8::from(view.master.is_some()));
         gauge("outrigger_worker_connected", "Whether the worker belongs to a fleet now.", connected);
+        gauge(
+            "outrigger_worker_keepers",
+            "Masters that do not lead and keep what heirs of this worker's targets would need.",
+            view.keepers as f64,
+        );
         gauge("outrigger_worker_epoch", "Highest epoch of a leader that was obeyed.", view.epoch as f64);
         if let Some(heard) = view.heard {
             gauge(

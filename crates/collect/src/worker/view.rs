@@ -52,6 +52,8 @@ pub struct WorkerView {
     pub clock_offset_millis: Option<i64>,
     /// The worker is handing over its targets to end.
     pub leaving: bool,
+    /// Masters that do not lead and keep what heirs of its targets would need.
+    pub keepers: usize,
     /// The last trouble with a master.
     pub last_error: Option<(Timestamp, String)>,
 }

@@ -28,15 +28,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::election::{ElectionHandle, Standing};
 use crate::live_job::TargetSink;
-use crate::scaling::{Scaling, ScalingLimits, WorkerLoad};
+use crate::scaling::{Scaling, ScalingLimits};
 use crate::store::{Change, Fence, StateStore, StoreError, Tenure};
 
 use super::memory::{Memory, RecalledView};
 use super::metrics::FleetMetrics;
+use super::names::NameBook;
 use super::record;
+use super::wanted::{self, Published};
 use super::{
     Alive, ConfigurationBundle, Fleet, FleetEffect, FleetEvent, FleetOptions, Millis, SessionId,
-    TargetCounts, WorkerRecord, WorkerState, WorkerView,
+    TargetCounts, WorkerRecord, WorkerView,
 };
 
 /// A worker says who it is within this time.
@@ -49,8 +51,6 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 const PROBE_BYTES: usize = 4 << 10;
 /// Time goes by for the fleet so often.
 const TICK: Duration = Duration::from_millis(200);
-/// The wanted number of workers is looked at so often.
-const SCALE_EVERY: Duration = Duration::from_secs(2);
 /// Attempts to write a worker's record before it gets targets all the same.
 const RECORD_ATTEMPTS: u32 = 4;
 /// Pause after a failed use of the store.
@@ -89,14 +89,14 @@ pub struct FleetDriverOptions {
 /// A fleet and its I/O; cheap to clone, all clones are the same.
 #[derive(Clone)]
 pub struct FleetHandle {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 pub(super) struct Shared {
     pub(super) fleet: Mutex<Fleet>,
     started: Instant,
     clock: SharedClock,
-    store: Arc<dyn StateStore>,
+    pub(super) store: Arc<dyn StateStore>,
     probes: HttpClient,
     token_workers: HashMap<Arc<str>, String>,
     offset_seed: u64,
@@ -109,10 +109,15 @@ pub(super) struct Shared {
     chores: mpsc::UnboundedSender<Chore>,
     waiting_chores: Mutex<Option<mpsc::UnboundedReceiver<Chore>>>,
     pub(super) metrics: FleetMetrics,
-    scaling: Mutex<Scaling>,
-    wanted: AtomicU64,
+    pub(super) scaling: Mutex<Scaling>,
+    pub(super) wanted: AtomicU64,
+    /// The wanted number that the leader has put into the store, and when that was heard.
+    pub(super) published: Mutex<Option<(Published, Instant)>>,
     log: LogLimit,
     pub(super) memory: Option<Memory>,
+    pub(super) names: Mutex<NameBook>,
+    /// The fleet's work is over.
+    pub(super) ended: CancellationToken,
 }
 
 /// What the fleet and a stream's task share.
@@ -168,8 +173,11 @@ impl FleetHandle {
             waiting_chores: Mutex::new(Some(waiting_chores)),
             scaling: Mutex::new(Scaling::new(options.scaling)),
             wanted: AtomicU64::new(0),
+            published: Mutex::new(None),
             log: LogLimit::new(LOG_PERIOD),
             memory,
+            names: Mutex::default(),
+            ended: CancellationToken::new(),
         });
         super::metrics::register(&options.registry, &shared);
         Ok(Self { shared })
@@ -201,23 +209,9 @@ impl FleetHandle {
         mut from: DuplexReceiver<FromWorker>,
         to: mpsc::Sender<FromMaster>,
     ) {
-        let hello = match timeout(HELLO_TIMEOUT, from.next()).await {
-            Ok(Ok(Some(FromWorker { kind: Some(from_worker::Kind::Hello(hello)) }))) => hello,
-            Ok(Ok(None) | Err(_)) => return,
-            Ok(Ok(Some(_))) | Err(_) => {
-                self.shared.refuse(&to, RejectReason::BadHello, "the first message must be Hello").await;
-                return;
-            }
-        };
-        if let Err(message) = self.shared.check_name(&peer, &hello) {
-            let worker = &*hello.worker;
-            self.shared.warn("name", worker, |suppressed| {
-                tracing::warn!(worker, peer = %peer.address, suppressed, "{message}");
-            });
-            self.shared.refuse(&to, RejectReason::WrongName, &message).await;
-            return;
+        if let Some(hello) = self.shared.greeted(&peer, &mut from, &to).await {
+            self.shared.serve_session(peer, hello, from, to).await;
         }
-        self.shared.serve_session(peer, hello, from, to).await;
     }
 
     /// All workers, by name.
@@ -257,11 +251,6 @@ impl FleetHandle {
         self.shared.fleet.lock().self_metrics(worker)
     }
 
-    /// How many workers there should be; 0 while nothing is known.
-    pub fn wanted_workers(&self) -> u64 {
-        self.shared.wanted.load(Ordering::Relaxed)
-    }
-
     /// Does the fleet's work until `stop`, then ends all streams. To be called once.
     ///
     /// It assigns while `standing` says that this master leads; `election` is asked for a higher epoch when workers
@@ -279,12 +268,14 @@ impl FleetHandle {
             () = self.shared.raise_epochs(election) => {}
             () = self.shared.keep_time() => {}
             () = self.shared.follow_load() => {}
+            () = self.shared.follow_published() => {}
             () = Arc::clone(&self.shared).do_chores(chores) => {}
             () = Arc::clone(&self.shared).keep_memory() => {}
         }
         for control in self.shared.streams.lock().values() {
             control.close.cancel();
         }
+        self.shared.ended.cancel();
         Arc::clone(&self.shared).write_memory().await;
     }
 }
@@ -327,7 +318,7 @@ impl Shared {
     }
 
     /// One step; its effects are passed on before another step's are.
-    fn step(&self, event: FleetEvent) {
+    pub(super) fn step(&self, event: FleetEvent) {
         let mut fleet = self.fleet.lock();
         for effect in fleet.step(self.now(), event) {
             self.perform(effect);
@@ -381,6 +372,32 @@ impl Shared {
         }
     }
 
+    /// The first word of a worker that may speak.
+    pub(super) async fn greeted(
+        &self,
+        peer: &Peer,
+        from: &mut DuplexReceiver<FromWorker>,
+        to: &mpsc::Sender<FromMaster>,
+    ) -> Option<Hello> {
+        let hello = match timeout(HELLO_TIMEOUT, from.next()).await {
+            Ok(Ok(Some(FromWorker { kind: Some(from_worker::Kind::Hello(hello)) }))) => hello,
+            Ok(Ok(None) | Err(_)) => return None,
+            Ok(Ok(Some(_))) | Err(_) => {
+                self.refuse(to, RejectReason::BadHello, "the first message must be Hello").await;
+                return None;
+            }
+        };
+        if let Err(message) = self.check_name(peer, &hello) {
+            let worker = &*hello.worker;
+            self.warn("name", worker, |suppressed| {
+                tracing::warn!(worker, peer = %peer.address, suppressed, "{message}");
+            });
+            self.refuse(to, RejectReason::WrongName, &message).await;
+            return None;
+        }
+        Some(hello)
+    }
+
     /// A worker must not speak in another's name.
     fn check_name(&self, peer: &Peer, hello: &Hello) -> Result<(), String> {
         if let Some(names) = &peer.names
@@ -399,7 +416,7 @@ impl Shared {
         Ok(())
     }
 
-    async fn refuse(&self, to: &mpsc::Sender<FromMaster>, reason: RejectReason, message: &str) {
+    pub(super) async fn refuse(&self, to: &mpsc::Sender<FromMaster>, reason: RejectReason, message: &str) {
         self.metrics.refused(reason);
         let rejected = Rejected { reason: reason as i32, message: message.to_owned(), leader: String::new() };
         send_rejected(to, rejected).await;
@@ -465,6 +482,9 @@ impl Shared {
     async fn take_messages(&self, session: SessionId, mut from: DuplexReceiver<FromWorker>) -> StreamEnd {
         loop {
             match from.next().await {
+                Ok(Some(FromWorker { kind: Some(from_worker::Kind::Names(names)) })) => {
+                    self.learn_names(names);
+                }
                 Ok(Some(FromWorker { kind: Some(message) })) => {
                     self.step(FleetEvent::Heard { session, message });
                 }
@@ -589,6 +609,10 @@ impl Shared {
                 self.offset_seed
             }
         };
+        let published = self.store.get(wanted::KEY).await?;
+        if let Some(published) = published.as_ref().and_then(Published::read) {
+            self.resume_wanted(published);
+        }
         let records = self.store.list(record::PREFIX).await?;
         let known = records.into_iter().filter_map(|(key, record)| {
             let decoded = WorkerRecord::decode(&record.value);
@@ -612,25 +636,6 @@ impl Shared {
         loop {
             ticks.tick().await;
             self.step(FleetEvent::Tick);
-        }
-    }
-
-    async fn follow_load(&self) {
-        let mut ticks = tokio::time::interval(SCALE_EVERY);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            let now = self.now();
-            let workers = self.fleet.lock().workers(now);
-            let serving = workers.into_iter().filter(|worker| worker.state == WorkerState::Connected);
-            let loads: Vec<_> = serving
-                .filter_map(|worker| {
-                    Some(WorkerLoad { name: worker.name, instance: worker.instance, status: worker.status? })
-                })
-                .collect();
-            let wanted = self.scaling.lock().update(now, &loads);
-            self.wanted.store(wanted, Ordering::Relaxed);
-            self.metrics.wanted(wanted);
         }
     }
 
@@ -710,7 +715,7 @@ impl Shared {
     }
 
     /// True when nothing is left to do: it is written, or this master does not lead any more.
-    async fn commit(&self, change: Change) -> bool {
+    pub(super) async fn commit(&self, change: Change) -> bool {
         let Some(fence) = self.fence.lock().clone() else { return true };
         match self.store.commit(Some(&fence), vec![change]).await {
             Ok(_) => true,
@@ -722,7 +727,11 @@ impl Shared {
             Err(error) => {
                 self.metrics.store_failed();
                 self.warn("store", "commit", |suppressed| {
-                    tracing::warn!(error = chain(&error), suppressed, "cannot write which workers exist");
+                    tracing::warn!(
+                        error = chain(&error),
+                        suppressed,
+                        "cannot write to the store which workers exist or how many there should be"
+                    );
                 });
                 false
             }

@@ -70,7 +70,7 @@ impl Fleet {
                 if self.targets.get(key).is_some() {
                     self.estates.insert(key, (*estate, at));
                 } else {
-                    self.orphan(target, Some(aged(*estate, now, at)));
+                    self.orphan(now, target, Some(aged(*estate, now, at)));
                 }
             }
             Order::Remove(key, Some(target)) if self.targets.get(key).is_none() => {
@@ -78,8 +78,8 @@ impl Fleet {
                 self.put_outside(key, id, OutsideBecause::Removed(target));
             }
             Order::Bury(target, legacy) if !said => match legacy {
-                Legacy::Left(estate, at) => self.orphan(target, Some(aged(*estate, now, at))),
-                Legacy::None | Legacy::Stored => self.orphan(target, None),
+                Legacy::Left(estate, at) => self.orphan(now, target, Some(aged(*estate, now, at))),
+                Legacy::None | Legacy::Stored => self.orphan(now, target, None),
             },
             _ => {}
         }
@@ -197,7 +197,7 @@ impl Fleet {
             .collect();
         for key in outside {
             if let Some(target) = self.take_outside(key, id).and_then(OutsideBecause::target) {
-                self.orphan(target, None);
+                self.orphan(now, target, None);
             }
         }
         self.balance.remove_worker(id);

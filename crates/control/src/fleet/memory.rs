@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::last_known_good::{LastKnownGood, SeriesSets, SetChanges};
 
 use super::driver::Shared;
+use super::names::host_name;
 use super::outgoing::Outgoing;
 use super::{ConfigurationBundle, Fleet, FleetEvent};
 
@@ -84,7 +85,13 @@ impl Shared {
             targets => {
                 let shared = Arc::clone(self);
                 let buried = targets.buried();
-                let build = move || targets.build(now, |job, id| shared.stored_set(job, id));
+                let build = move || {
+                    let names = |urls: &[&str]| {
+                        let hosts = urls.iter().filter_map(|url| host_name(url));
+                        shared.names.lock().of(hosts)
+                    };
+                    targets.build(now, |job, id| shared.stored_set(job, id), names)
+                };
                 let message = tokio::task::spawn_blocking(build).await.ok();
                 buried.into_iter().for_each(|(job, id)| self.change_set(&job, id.0, None));
                 message

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use outrigger_model::target::{ScrapeTarget, TargetId};
 use outrigger_wire::centre::{
-    AssignBuilder, Configuration, FromMaster, Inheritance, Release, Remove, TargetIds, from_master,
+    AssignBuilder, Configuration, FromMaster, Inheritance, Release, Remove, ResolvedName, TargetIds,
+    from_master,
 };
 
 use crate::assignment::TargetKey;
@@ -51,13 +52,23 @@ impl Outgoing {
         }
     }
 
-    /// The message; `stored` gives the series set of a target that is on disk, empty when there is none.
-    pub fn build(self, now: Millis, stored: impl Fn(&str, TargetId) -> Vec<u8>) -> FromMaster {
+    /// The message; `stored` gives the series set of a target that is on disk, empty when there is none, and `names` what
+    /// workers have resolved of the targets' URLs.
+    pub fn build(
+        self,
+        now: Millis,
+        stored: impl Fn(&str, TargetId) -> Vec<u8>,
+        names: impl Fn(&[&str]) -> Vec<ResolvedName>,
+    ) -> FromMaster {
         let batch = match self {
             Outgoing::Message(message) => return *message,
             Outgoing::Targets(batch) => batch,
         };
         let mut builder = AssignBuilder::default();
+        if !batch.orphans {
+            let urls: Vec<&str> = batch.targets.iter().map(|(target, _)| target.url.as_str()).collect();
+            names(&urls).into_iter().for_each(|name| builder.push_name(name));
+        }
         let mut bytes = 0;
         for (target, legacy) in batch.targets {
             let inheritance = match legacy {

@@ -28,6 +28,18 @@ const FEW_VACANCIES: usize = 64;
 const MOST_SUSPECTS: usize = 100_000;
 /// Orphans that wait for a worker.
 const MOST_ORPHANS: usize = 100_000;
+/// What went so long before an election was seen to by the leader of that time.
+const OLD_ORPHAN: Millis = 120_000;
+/// Targets that workers of another leader scrape and discovery has not found here.
+const MOST_KEPT: usize = 1_000_000;
+
+/// A target that went while nobody scraped it, as far as this master knows.
+#[derive(Debug)]
+pub(super) struct Orphan {
+    target: Arc<ScrapeTarget>,
+    estate: Option<Inheritance>,
+    since: Millis,
+}
 
 /// Targets that are to go from one worker to another.
 #[derive(Debug, Default)]
@@ -118,7 +130,11 @@ impl Fleet {
             }
             return;
         }
+        let scraped = self.kept.remove(&key);
         self.targets.insert(job, target, from_disk, found_at);
+        if scraped && let Some(tracked) = self.targets.get_mut(key) {
+            tracked.scraped = true;
+        }
         for outside in self.outside.remove(&key).unwrap_or_default() {
             self.readmit(key, outside);
         }
@@ -182,7 +198,7 @@ impl Fleet {
         let estate = self.estates.remove(&key);
         let only_replica = tracked.slots().count() == 1;
         if vacant && only_replica && (estate.is_some() || tracked.scraped) {
-            self.orphan(tracked.target, estate.map(|(estate, at)| aged(estate, now, at)));
+            self.orphan(now, tracked.target, estate.map(|(estate, at)| aged(estate, now, at)));
         }
     }
 
@@ -202,11 +218,44 @@ impl Fleet {
     }
 
     /// A target went while nobody scraped it.
-    pub(super) fn orphan(&mut self, target: Arc<ScrapeTarget>, estate: Option<Inheritance>) {
+    pub(super) fn orphan(&mut self, now: Millis, target: Arc<ScrapeTarget>, estate: Option<Inheritance>) {
         if self.orphans.len() < MOST_ORPHANS {
-            self.orphans.push((target, estate));
+            self.orphans.push(Orphan { target, estate, since: now });
         } else {
             self.counters.lost_orphans += 1;
+        }
+    }
+
+    /// A new term begins with the orphans of its beginning.
+    pub(super) fn forget_old_orphans(&mut self, now: Millis) {
+        self.orphans.retain(|orphan| now < orphan.since + OLD_ORPHAN);
+    }
+
+    /// Workers of another leader scrape these, and have written the markers of those that are `gone`: if that leader
+    /// and a worker die there is something to inherit, or nothing more to do.
+    pub(super) fn kept(&mut self, job: &str, ids: &[u64], gone: &[u64]) {
+        let place = match self.targets.job_if_known(job) {
+            Some(place) => place,
+            None if self.configuration.is_none() => self.targets.job(job),
+            None => return,
+        };
+        for id in ids {
+            let key = TargetKey { job: place, id: TargetId(*id) };
+            if let Some(tracked) = self.targets.get_mut(key) {
+                tracked.scraped = true;
+            } else if self.kept.len() < MOST_KEPT {
+                self.kept.insert(key);
+            }
+        }
+        for id in gone {
+            let key = TargetKey { job: place, id: TargetId(*id) };
+            self.kept.remove(&key);
+            if let Some(tracked) = self.targets.get_mut(key) {
+                tracked.scraped = false;
+            }
+        }
+        if !gone.is_empty() {
+            self.orphans.retain(|orphan| &*orphan.target.job != job || !gone.contains(&orphan.target.id.0));
         }
     }
 
@@ -215,7 +264,7 @@ impl Fleet {
         if self.orphans.is_empty() || !self.balance.has_open() {
             return;
         }
-        for (target, estate) in std::mem::take(&mut self.orphans) {
+        for Orphan { target, estate, .. } in std::mem::take(&mut self.orphans) {
             let key = TargetKey { job: self.targets.job(&target.job), id: target.id };
             let Some(worker) = self.balance.choose(&Vacancy { key, cost: 0, others: Vec::new() }) else {
                 continue;

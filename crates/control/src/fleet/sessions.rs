@@ -190,7 +190,7 @@ impl Fleet {
         for key in missing {
             self.does_not_hold(now, id, key);
         }
-        self.forget_outside(id);
+        self.forget_outside(now, id);
         for ids in held {
             let Some(job) = self.targets.job_if_known(&ids.job) else { continue };
             for held in &ids.ids {
@@ -247,7 +247,7 @@ impl Fleet {
 
     /// What a worker was to stop scraping, and does not scrape any more: it is done, or the worker began anew and
     /// cannot write the markers.
-    fn forget_outside(&mut self, id: WorkerId) {
+    fn forget_outside(&mut self, now: Millis, id: WorkerId) {
         let keys: Vec<_> = self
             .outside
             .iter()
@@ -258,7 +258,7 @@ impl Fleet {
             if let Some(why) = self.take_outside(key, id)
                 && let Some(target) = why.target()
             {
-                self.orphan(target, None);
+                self.orphan(now, target, None);
             }
         }
     }
@@ -277,6 +277,8 @@ impl Fleet {
             from_worker::Kind::Costs(costs) => self.costs(id, costs),
             from_worker::Kind::SelfMetrics(metrics) => self.keep_self_metrics(id, metrics),
             from_worker::Kind::Leaving(_) => self.leaving(now, id),
+            // The driver keeps them.
+            from_worker::Kind::Names(_) => {}
         }
     }
 

@@ -136,6 +136,7 @@ fn costs(ids: &[u64]) -> Costs {
         series: ids.iter().map(|id| series(*id)).collect(),
         body_bytes: vec![0; ids.len()],
         series_sets: Vec::new(),
+        gone: Vec::new(),
     };
     Costs { jobs: vec![job] }
 }
@@ -276,7 +277,7 @@ impl World {
 
     fn pump(&mut self, master: usize, session: SessionId) {
         while let Some(next) = self.masters[master].next_message(session, 0) {
-            let message = next.build(self.now, |_, _| vec![7]);
+            let message = next.build(self.now, |_, _| vec![7], |_| Vec::new());
             self.check_removals(&message);
             self.tell_worker(session.0 as usize, message);
         }
@@ -893,7 +894,7 @@ fn one_worker(fleet: &mut Fleet, held: Vec<u64>) -> Vec<from_master::Kind> {
 fn told(fleet: &mut Fleet) -> Vec<from_master::Kind> {
     let mut kinds = Vec::new();
     while let Some(next) = fleet.next_message(SessionId(1), 0) {
-        kinds.extend(next.build(0, |_, _| Vec::new()).kind);
+        kinds.extend(next.build(0, |_, _| Vec::new(), |_| Vec::new()).kind);
     }
     kinds
 }

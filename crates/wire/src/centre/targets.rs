@@ -7,7 +7,7 @@ use std::time::Duration;
 use outrigger_model::labels::{Labels, LabelsBuilder};
 use outrigger_model::target::{HistogramOptions, ScrapeTarget, TargetId};
 
-use super::{Assign, Inheritance, Target};
+use super::{Assign, Inheritance, ResolvedName, Target};
 
 /// Puts targets into an [`Assign`].
 #[derive(Debug, Default)]
@@ -54,6 +54,11 @@ impl AssignBuilder {
             inheritance,
         };
         self.message.targets.push(message);
+    }
+
+    /// Adds what is known of a host name of the targets.
+    pub fn push_name(&mut self, name: ResolvedName) {
+        self.message.names.push(name);
     }
 
     /// Number of targets so far.

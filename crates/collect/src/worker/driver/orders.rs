@@ -14,6 +14,7 @@ use super::Driver;
 use crate::remote_write::QueueBounds;
 use crate::scrape::HandedOver;
 use crate::worker::handovers::Next;
+use crate::worker::names;
 
 impl Driver {
     pub(super) async fn configure(&mut self, message: Configuration) {
@@ -67,6 +68,8 @@ impl Driver {
 
     pub(super) fn adopt(&mut self, assign: Assign) {
         let revision = assign.revision;
+        let mut assign = assign;
+        names::recall(&self.options.resolver, std::mem::take(&mut assign.names));
         let (good, bad) = assign.read();
         for bad in bad {
             self.metrics.invalid_targets.inc();
@@ -138,15 +141,24 @@ impl Driver {
             self.metrics.removed.add(ids.len() as u64);
             self.handovers.remove(&job, &ids);
             self.options.engine.remove(&job, &ids);
+            self.gone(&job, &ids);
         }
         let (orphans, bad) = remove.orphans.unwrap_or_default().read();
         self.metrics.invalid_targets.add(bad.len() as u64);
         for orphan in orphans {
+            let (job, id) = (Arc::clone(&orphan.target.job), orphan.target.id);
             if let Some(left) = orphan.inheritance {
                 self.bury(orphan.target, left);
             }
+            self.gone(&job, &[id]);
         }
         self.applied(remove.revision);
+    }
+
+    /// The ends of these targets' series are written: nobody inherits them.
+    fn gone(&mut self, job: &Arc<str>, ids: &[TargetId]) {
+        self.keepers.gone(job, ids);
+        self.next_sets.get_or_insert_with(Instant::now);
     }
 
     pub(super) fn note(&mut self, jobs: Jobs) {

@@ -6,12 +6,15 @@ use outrigger_wire::centre::{Heartbeat, SelfMetrics, WorkerStatus, from_worker};
 use tokio::time::Instant;
 
 use super::Driver;
-use crate::worker::usage;
+use crate::worker::series_sets::MadeSets;
+use crate::worker::{keepers, usage};
 
 /// Costs are looked at so often.
 const COSTS_PERIOD: Duration = Duration::from_secs(5);
 /// Series that have changed are told so soon: what changes before that and this worker's death, its heirs do not know.
 const SETS_PERIOD: Duration = Duration::from_millis(100);
+/// Names that were resolved are told so soon.
+const NAMES_PERIOD: Duration = Duration::from_secs(1);
 /// The worker's own metrics are sent so often.
 const SELF_METRICS_PERIOD: Duration = Duration::from_secs(15);
 /// With more messages waiting, those that can be left out are.
@@ -78,8 +81,12 @@ impl Driver {
     /// When [`Driver::round`] has something to do.
     pub(super) fn next_round(&self) -> Instant {
         let mut at = Instant::now() + COSTS_PERIOD;
-        if self.view.lock().master.is_some() {
-            at = at.min(self.next_costs).min(self.next_self_metrics);
+        let joined = self.view.lock().master.is_some();
+        if joined {
+            at = at.min(self.next_self_metrics);
+        }
+        if joined || self.keepers.open() > 0 {
+            at = at.min(self.next_costs).min(self.next_names);
             at = self.next_sets.map_or(at, |sets| at.min(sets));
         }
         if self.remembered.is_some() {
@@ -100,19 +107,8 @@ impl Driver {
             self.resume();
         }
         let joined = self.view.lock().master.is_some();
-        if joined && now >= self.next_costs {
-            self.next_costs = now + COSTS_PERIOD;
-            if self.may_send("costs") {
-                for costs in self.costs.costs(&self.options.engine, self.now()) {
-                    self.send(from_worker::Kind::Costs(costs));
-                }
-            }
-            if self.costs.has_waiting() {
-                self.next_sets.get_or_insert(now);
-            }
-        }
-        if joined && self.next_sets.is_some_and(|sets| now >= sets) {
-            self.tell_series(now);
+        if joined || self.keepers.open() > 0 {
+            self.report(now, joined);
         }
         if joined && now >= self.next_self_metrics {
             self.next_self_metrics = now + SELF_METRICS_PERIOD;
@@ -138,16 +134,75 @@ impl Driver {
         self.next_sets = Some(Instant::now() + SETS_PERIOD);
     }
 
-    fn tell_series(&mut self, now: Instant) {
-        for key in self.options.engine.take_changed() {
-            self.costs.wait(key);
+    /// Tells every master that listens what is new about the targets.
+    fn report(&mut self, now: Instant, joined: bool) {
+        if now >= self.next_costs {
+            self.next_costs = now + COSTS_PERIOD;
+            self.tell_costs(joined);
+            if self.heirs.series.has_waiting() || self.keepers.has_waiting() {
+                self.next_sets.get_or_insert(now);
+            }
         }
-        if self.outbox.len() < BUSY_OUTBOX {
-            for costs in self.costs.sets(&self.options.engine, self.now()) {
+        if self.next_sets.is_some_and(|sets| now >= sets) {
+            self.tell_series(now, joined);
+        }
+        if now >= self.next_names {
+            self.next_names = now + NAMES_PERIOD;
+            self.tell_names(joined);
+        }
+    }
+
+    fn tell_costs(&mut self, joined: bool) {
+        let costs = self.options.engine.costs();
+        if joined && self.may_send("costs") {
+            for news in self.costs.news(&costs, self.now()) {
+                self.send(from_worker::Kind::Costs(news));
+            }
+        }
+        self.heirs.series.look(&costs);
+        self.keepers.look(&costs);
+    }
+
+    fn tell_series(&mut self, now: Instant, joined: bool) {
+        for key in self.options.engine.take_changed() {
+            self.keepers.wait(&key);
+            self.heirs.series.wait(key);
+        }
+        let (millis, mut made) = (self.now(), MadeSets::new());
+        self.keepers.tell_series(&self.options.engine, &mut made, millis);
+        if joined && self.outbox.len() < BUSY_OUTBOX {
+            for costs in self.heirs.series.next(&self.options.engine, &mut made, millis) {
                 self.send(from_worker::Kind::Costs(costs));
             }
         }
-        self.next_sets = self.costs.has_waiting().then(|| now + SETS_PERIOD);
+        let more = joined && self.heirs.series.has_waiting() || self.keepers.has_waiting();
+        self.next_sets = more.then(|| now + SETS_PERIOD);
+    }
+
+    fn tell_names(&mut self, joined: bool) {
+        if joined
+            && self.may_send("names")
+            && let Some(names) = self.heirs.names.next(&self.options.resolver)
+        {
+            self.send(from_worker::Kind::Names(names));
+        }
+        self.keepers.tell_names(&self.options.resolver);
+    }
+
+    /// The other masters are told from now on, in case one of them leads next.
+    pub(super) fn choose_keepers(&mut self, leader: &str) {
+        let others = self.options.masters.iter().filter(|url| *url != leader);
+        let channels = others.filter_map(|url| Some((url.clone(), self.channels.to(url).ok()?)));
+        let channels = channels.collect();
+        self.keepers.set(channels, &self.hello());
+    }
+
+    pub(super) fn keeper_changed(&mut self, event: keepers::Event) {
+        if self.keepers.note(event) {
+            let now = Instant::now();
+            (self.next_costs, self.next_names) = (now, now);
+        }
+        self.view.lock().keepers = self.keepers.open();
     }
 
     /// What is not urgent waits for a master that is slow to listen.

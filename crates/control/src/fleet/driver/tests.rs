@@ -7,7 +7,10 @@ use outrigger_model::target::{HistogramOptions, ScrapeTarget};
 use outrigger_rt::grpc::{GrpcChannel, GrpcOptions, TokenName, Tokens, duplex_service};
 use outrigger_rt::resolver::ResolverOptions;
 use outrigger_rt::server::{Server, ServerConfig, ServerLimits};
-use outrigger_wire::centre::{Applied, Costs, Heartbeat, JobConfiguration, JobCosts, TargetIds, WORK_PATH};
+use outrigger_wire::centre::{
+    Applied, Costs, Heartbeat, JobConfiguration, JobCosts, KEEP_PATH, Names, ResolvedName, TargetIds,
+    WORK_PATH, WorkerStatus,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_util::sync::DropGuard;
@@ -15,6 +18,7 @@ use tokio_util::sync::DropGuard;
 use crate::election::Election;
 use crate::store::{Candidate, EmbeddedStore};
 
+use super::super::WorkerState;
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -25,6 +29,8 @@ struct Master {
     url: String,
     registry: Registry,
     store: Arc<dyn StateStore>,
+    /// Until this is notified another one may lead.
+    candidacy: Arc<Notify>,
     stop: CancellationToken,
     _stop: DropGuard,
 }
@@ -42,7 +48,19 @@ fn resolver() -> Resolver {
 async fn master(directory: &std::path::Path, tokens: &[(&str, &str, &str)]) -> Master {
     let clock: SharedClock = Arc::new(SystemClock);
     let store: Arc<dyn StateStore> =
-        Arc::new(EmbeddedStore::open(directory.join("state.redb"), clock.clone()).unwrap());
+        Arc::new(EmbeddedStore::open(directory.join("state.redb"), clock).unwrap());
+    let master = master_with(directory, tokens, store).await;
+    master.lead().await;
+    master
+}
+
+/// One of several masters with the same store.
+async fn master_with(
+    directory: &std::path::Path,
+    tokens: &[(&str, &str, &str)],
+    store: Arc<dyn StateStore>,
+) -> Master {
+    let clock: SharedClock = Arc::new(SystemClock);
     let candidate = Candidate { name: "a".into(), address: "http://a".into() };
     let election = Election::new(Arc::clone(&store), candidate, Duration::from_secs(10));
     let registry = Registry::new();
@@ -72,22 +90,31 @@ async fn master(directory: &std::path::Path, tokens: &[(&str, &str, &str)]) -> M
     let accepted = tokens.iter().map(|(name, token, _)| {
         (TokenName(Arc::from(*name)), SecretSource::Inline(Secret::new((*token).to_owned())))
     });
-    let workers = fleet.clone();
-    let service = duplex_service(WORK_PATH, Tokens::new(accepted), move |peer, from, to| {
+    let (workers, keeper) = (fleet.clone(), fleet.clone());
+    let tokens = Tokens::new(accepted);
+    let keep = duplex_service(KEEP_PATH, tokens.clone(), move |peer, from, to| {
+        let keeper = keeper.clone();
+        async move { keeper.keep(peer, from, to).await }.boxed()
+    });
+    let service = duplex_service(WORK_PATH, tokens, move |peer, from, to| {
         let workers = workers.clone();
         async move { workers.serve(peer, from, to).await }.boxed()
     });
+    let service = service.merge(keep);
     let listen = "127.0.0.1:0".parse().unwrap();
     let config = ServerConfig { limits: ServerLimits::for_streams(), ..ServerConfig::new(listen) };
     let server = Server::bind(config).await.unwrap();
     let url = format!("http://{}", server.address());
     let stop = CancellationToken::new();
     tokio::spawn(fleet.clone().run(election.standing(), election.handle(), stop.clone()));
-    tokio::spawn(election.run(stop.clone()));
+    let (candidacy, stops) = (Arc::new(Notify::new()), stop.clone());
+    let stands = Arc::clone(&candidacy);
+    tokio::spawn(async move {
+        stands.notified().await;
+        election.run(stops).await;
+    });
     tokio::spawn(server.serve(service, stop.clone()));
-    let leading = fleet.clone();
-    eventually("the election", move || leading.is_leading()).await;
-    Master { fleet, url, registry, store, _stop: stop.clone().drop_guard(), stop }
+    Master { fleet, url, registry, store, candidacy, _stop: stop.clone().drop_guard(), stop }
 }
 
 async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
@@ -104,7 +131,16 @@ fn hello(name: &str) -> Hello {
 }
 
 impl Master {
+    async fn lead(&self) {
+        self.candidacy.notify_one();
+        eventually("the election", || self.fleet.is_leading()).await;
+    }
+
     async fn connect(&self, hello: Hello, token: Option<&str>) -> Stream {
+        self.open(WORK_PATH, hello, token).await
+    }
+
+    async fn open(&self, path: &'static str, hello: Hello, token: Option<&str>) -> Stream {
         let auth = token.map(|token| HttpAuth::Authorization {
             scheme: "Bearer".to_owned(),
             credentials: Some(SecretSource::Inline(Secret::new(token.to_owned()))),
@@ -112,7 +148,7 @@ impl Master {
         let config = HttpClientConfig { auth, ..HttpClientConfig::default() };
         let options = GrpcOptions::new(ClientOptions::new("test", "test", Blame::Us));
         let channel = GrpcChannel::new(&self.url, &config, options, resolver()).unwrap();
-        let (to, from) = channel.duplex(WORK_PATH).await.unwrap();
+        let (to, from) = channel.duplex(path).await.unwrap();
         let mut stream = Stream { to, from };
         stream.say(from_worker::Kind::Hello(hello)).await;
         stream
@@ -330,6 +366,7 @@ async fn a_master_begins_with_the_targets_and_series_that_it_knew() {
         series: vec![1_000, 50],
         body_bytes: vec![0, 0],
         series_sets: vec![b"the series of 3".to_vec(), Vec::new()],
+        gone: Vec::new(),
     };
     stream.say(from_worker::Kind::Costs(Costs { jobs: vec![costs] })).await;
     let fleet = first.fleet.clone();
@@ -367,4 +404,97 @@ async fn a_master_begins_with_the_targets_and_series_that_it_knew() {
         }
     };
     assert!(removed == [99] || removed == [100] || removed == [99, 100], "{removed:?}");
+}
+
+fn sets(sets: &[(u64, &[u8])], gone: &[u64]) -> from_worker::Kind {
+    let job = JobCosts {
+        job: "pods".to_owned(),
+        ids: sets.iter().map(|(id, _)| *id).collect(),
+        series: vec![1; sets.len()],
+        body_bytes: vec![1; sets.len()],
+        series_sets: sets.iter().map(|(_, set)| set.to_vec()).collect(),
+        gone: gone.to_vec(),
+    };
+    from_worker::Kind::Costs(Costs { jobs: vec![job] })
+}
+
+fn resolved(host: &str, address: &str) -> ResolvedName {
+    ResolvedName { host: host.to_owned(), addresses: vec![address.to_owned()] }
+}
+
+/// Two masters of one store; the first leads.
+async fn leader_and_standby(directory: &std::path::Path) -> (Master, Master) {
+    let store: Arc<dyn StateStore> =
+        Arc::new(EmbeddedStore::open(directory.join("state.redb"), Arc::new(SystemClock)).unwrap());
+    let (one, other) = (directory.join("one"), directory.join("other"));
+    let leader = master_with(&one, &[], Arc::clone(&store)).await;
+    leader.lead().await;
+    let standby = master_with(&other, &[], store).await;
+    (leader, standby)
+}
+
+#[tokio::test]
+async fn a_new_leader_has_what_heirs_of_a_worker_need_that_died_with_the_leader_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let (leader, standby) = leader_and_standby(directory.path()).await;
+    for master in [&leader, &standby] {
+        master.discover(0..4);
+        master.fleet.sink().synced(&"pods".into());
+    }
+    let mut dying = leader.connect(hello("dying"), None).await;
+    dying.assigned(4).await;
+    // The leader does not take it twice.
+    let mut refused = leader.open(KEEP_PATH, hello("dying"), None).await;
+    assert!(refused.rejected().await.message.contains("leads"));
+    let mut keeper = standby.open(KEEP_PATH, hello("dying"), None).await;
+    keeper.say(sets(&[(0, b"the series of 0"), (1, b"the series of 1"), (2, b"old")], &[])).await;
+    keeper.say(sets(&[(2, b"the series of 2"), (9, b"the series of 9")], &[1])).await;
+    let names = vec![resolved("pod-0.example", "10.0.0.1"), resolved("other.example", "10.0.0.2")];
+    keeper.say(from_worker::Kind::Names(Names { names })).await;
+    let shared = Arc::clone(&standby.fleet.shared);
+    eventually("everything is kept", || !shared.names.lock().of(["pod-0.example"].into_iter()).is_empty())
+        .await;
+    leader.stop.cancel();
+    drop((leader, dying, keeper));
+    standby.lead().await;
+    let named = ScrapeTarget { url: "http://pod-0.example:80/metrics".to_owned(), ..(*target(9)).clone() };
+    standby.fleet.sink().apply(TargetDelta {
+        job: "pods".into(),
+        added: vec![Arc::new(named)],
+        removed: Vec::new(),
+        over_target_limit: false,
+    });
+    let mut heir = standby.connect(hello("heir"), None).await;
+    let (mut number, mut names) = (0, Vec::new());
+    let mut inherited = std::collections::BTreeMap::new();
+    while number < 5 {
+        if let from_master::Kind::Assign(assign) = heir.hear().await {
+            number += assign.targets.len();
+            names.extend(assign.names);
+            let left = assign.targets.into_iter().filter_map(|t| Some((t.id, t.inheritance?.series)));
+            inherited.extend(left.map(|(id, series)| (id, String::from_utf8(series).unwrap())));
+        }
+    }
+    let expected = [0, 2, 9].map(|id| (id, format!("the series of {id}")));
+    assert_eq!(inherited, expected.into());
+    assert_eq!(names, [resolved("pod-0.example", "10.0.0.1")]);
+}
+
+#[tokio::test]
+async fn a_standby_says_how_many_workers_the_leader_wants_and_begins_with_that_number() {
+    let directory = tempfile::tempdir().unwrap();
+    let (leader, standby) = leader_and_standby(directory.path()).await;
+    let mut stream = leader.connect(hello("w"), None).await;
+    // Three times what a worker should have.
+    let status = WorkerStatus { series: 6_000_000, ..WorkerStatus::default() };
+    let beat = Heartbeat { sequence: 1, status: Some(status), ..Heartbeat::default() };
+    stream.say(from_worker::Kind::Heartbeat(beat)).await;
+    let told =
+        |master: &Master| master.fleet.scale().map(|scale| (scale.leading, scale.workers, scale.desired));
+    eventually("the leader knows", || told(&leader) == Some((true, 1, 3))).await;
+    eventually("the standby knows", || told(&standby) == Some((false, 1, 3))).await;
+    leader.stop.cancel();
+    drop((leader, stream));
+    standby.lead().await;
+    assert_eq!(told(&standby), Some((true, 0, 3)));
 }
