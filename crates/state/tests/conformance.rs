@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use base64::Engine;
 use outrigger_state::Encoding;
 use outrigger_state::image::StateImage;
-use outrigger_state::labels::KeyFilter;
+use outrigger_state::options::{LabelsAllowList, Options};
 use outrigger_state::render::RenderOptions;
 use outrigger_state::resource::{ALL, Resource};
 use outrigger_state::selection::Selection;
@@ -48,17 +48,28 @@ fn resources_by_family() -> BTreeMap<String, &'static str> {
     resources
 }
 
+fn all_families() -> Options {
+    Options { metric_opt_in_list: [".".to_owned()].into(), ..Options::default() }
+}
+
 /// Everything of one object, as text.
 fn rendered(resource: &Resource, case: &Case, encoding: Encoding) -> String {
-    let filter = |keys: &Option<Vec<String>>| {
+    let allowed = |keys: &Option<Vec<String>>| {
         let keys = keys.clone().unwrap_or_default();
-        BTreeMap::from([(resource.name.to_owned(), KeyFilter::new(keys))])
+        let keys = if keys.is_empty() {
+            BTreeMap::new()
+        } else {
+            BTreeMap::from([(resource.name.to_owned(), keys)])
+        };
+        LabelsAllowList::checked(keys).expect("an allowlist")
     };
-    let selection = Selection {
-        labels: filter(&case.allow_labels),
-        annotations: filter(&case.allow_annotations),
-        opt_in: true,
+    let options = Options {
+        resources: [resource.name.to_owned()].into(),
+        labels_allow_list: allowed(&case.allow_labels),
+        annotations_allow_list: allowed(&case.allow_annotations),
+        ..all_families()
     };
+    let selection = Selection::new(&options).expect("a selection");
     let image = StateImage::new(vec![(resource.name.to_owned(), resource.generator(&selection))]);
     let table = image.table(resource.name).expect("its table");
     let object = match encoding {
@@ -180,7 +191,7 @@ fn objects_give_the_lines_of_kube_state_metrics() {
 fn families_are_those_of_the_inventory() {
     let mut ours = Vec::new();
     for resource in ALL {
-        let selection = Selection { opt_in: true, ..Selection::default() };
+        let selection = Selection::new(&all_families()).expect("a selection");
         for family in resource.generator(&selection).families() {
             ours.push(format!(
                 "{}\t{}",
