@@ -22,6 +22,7 @@ use std::iter::FusedIterator;
 use body::{Body, Fault, LabelPart};
 pub use classic::ClassicHistogramError;
 pub use custom_buckets::Converter;
+pub use float::parse_go as parse_go_float;
 pub use known::LineParser;
 use outrigger_model::sample::Timestamp;
 pub use reader::{Format, Options, ReadError, Reader};

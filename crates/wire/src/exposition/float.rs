@@ -120,7 +120,7 @@ pub(super) fn to_int64(value: f64) -> i64 {
 }
 
 /// Go's `ParseFloat` in full; `None` where it gives an error.
-pub(super) fn parse_go(text: &str) -> Option<f64> {
+pub fn parse_go(text: &str) -> Option<f64> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let digits = if text.contains('_') {
         if !separators_are_fine(unsigned) {
