@@ -17,7 +17,16 @@ struct Row {
     start: u32,
     /// Zero for a row that is not there: a row has at least the length of its own labels.
     length: u32,
-    uid_hash: u64,
+    object: ObjectHashes,
+}
+
+/// What tells an object from others: hashes, for which the texts need not be kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(crate) struct ObjectHashes {
+    /// Two hashes of namespace and name.
+    pub(crate) key: (u64, u64),
+    /// By which it belongs to a shard.
+    pub(crate) uid: u64,
 }
 
 impl Block {
@@ -34,10 +43,10 @@ impl Block {
         self.rows.len()
     }
 
-    /// By which the object of a row belongs to a shard.
+    /// Whose row it is.
     #[inline]
-    pub(crate) fn uid_hash(&self, place: usize) -> u64 {
-        self.rows[place].uid_hash
+    pub(crate) fn object(&self, place: usize) -> ObjectHashes {
+        self.rows[place].object
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -45,7 +54,7 @@ impl Block {
     }
 
     /// Stores a row's bytes.
-    pub(crate) fn put(&mut self, place: usize, bytes: &[u8], uid_hash: u64) {
+    pub(crate) fn put(&mut self, place: usize, bytes: &[u8], object: ObjectHashes) {
         if place >= self.rows.len() {
             self.rows.resize(place + 1, Row::default());
         }
@@ -54,13 +63,13 @@ impl Block {
         if bytes.len() <= old.length as usize {
             self.bytes[old.start as usize..][..bytes.len()].copy_from_slice(bytes);
             self.garbage -= bytes.len();
-            self.rows[place] = Row { start: old.start, length: bytes.len() as u32, uid_hash };
+            self.rows[place] = Row { start: old.start, length: bytes.len() as u32, object };
         } else {
             self.rows[place].length = 0;
             self.reserve(bytes.len());
             let start = self.bytes.len() as u32;
             self.bytes.extend_from_slice(bytes);
-            self.rows[place] = Row { start, length: bytes.len() as u32, uid_hash };
+            self.rows[place] = Row { start, length: bytes.len() as u32, object };
         }
         // The last place is filled: this block grows no more, unless rows do.
         if place + 1 == ROWS && old.length == 0 {

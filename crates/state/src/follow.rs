@@ -50,6 +50,7 @@ impl Snapshot {
                 Some((table, &before.words))
             });
             let old_blocks = old.map_or(0, |(table, _)| table.blocks.len());
+            let mut runs = Vec::new();
             for number in 0..table.blocks.len().max(old_blocks) {
                 let run = RowRun { resource, number };
                 let side = |table: &'s TableSnapshot, words| {
@@ -57,10 +58,16 @@ impl Snapshot {
                 };
                 let new = side(table, &self.words);
                 let old = old.and_then(|(table, words)| side(table, words));
-                let all = refresh(run);
-                let mut walk = Walk { table, run, visit: &mut visit, labels: Vec::new() };
-                walk.block(old, new, shard, all)?;
+                runs.push((run, old, new));
             }
+            let mut walk = Walk { table, visit: &mut visit, labels: Vec::new(), moved: HashMap::new() };
+            for (run, old, new) in &runs {
+                walk.find_moved(*run, *old, *new, shard);
+            }
+            for (run, old, new) in runs {
+                walk.block(run, old, new, shard, refresh(run))?;
+            }
+            walk.gone()?;
         }
         ControlFlow::Continue(())
     }
@@ -80,64 +87,95 @@ impl<'s> Side<'s> {
             return None;
         }
         let row = self.block.row(place);
-        let wanted = shard.is_none_or(|shard| shard.holds(self.block.uid_hash(place)));
+        let wanted = shard.is_none_or(|shard| shard.holds(self.block.object(place).uid));
         (!row.is_empty() && wanted).then_some(row)
     }
 }
 
 struct Walk<'s, 'v, V> {
     table: &'s TableSnapshot,
-    run: RowRun<'s>,
     visit: &'v mut V,
     labels: Vec<(&'s str, Cow<'s, str>)>,
+    /// Objects that are not where they were, if anywhere: a deleted object may come back in another place.
+    moved: HashMap<(u64, u64), (RowRun<'s>, Side<'s>, &'s [u8])>,
 }
 
 impl<'s, V: FnMut(RowRun<'s>, &SeriesSample<'_>) -> ControlFlow<()>> Walk<'s, '_, V> {
+    fn find_moved(
+        &mut self,
+        run: RowRun<'s>,
+        old: Option<Side<'s>>,
+        new: Option<Side<'s>>,
+        shard: Option<Shard>,
+    ) {
+        let Some(old) = old.filter(|old| !new.is_some_and(|new| Arc::ptr_eq(old.block, new.block))) else {
+            return;
+        };
+        for place in 0..old.block.places() {
+            let Some(row) = old.row(place, shard) else { continue };
+            let key = old.block.object(place).key;
+            let stays =
+                new.is_some_and(|new| new.row(place, shard).is_some() && new.block.object(place).key == key);
+            if !stays {
+                self.moved.insert(key, (run, old, row));
+            }
+        }
+    }
+
     fn block(
         &mut self,
+        run: RowRun<'s>,
         old: Option<Side<'s>>,
         new: Option<Side<'s>>,
         shard: Option<Shard>,
         all: bool,
     ) -> ControlFlow<()> {
-        let same = matches!((old, new), (Some(old), Some(new)) if Arc::ptr_eq(old.block, new.block));
+        let Some(new) = new else { return ControlFlow::Continue(()) };
+        let same = old.is_some_and(|old| Arc::ptr_eq(old.block, new.block));
         if same && !all {
             return ControlFlow::Continue(());
         }
-        let places = [old, new].into_iter().flatten().map(|side| side.block.places()).max().unwrap_or(0);
-        for place in 0..places {
-            let old = old.and_then(|side| Some((side, side.row(place, shard)?)));
-            let new = new.and_then(|side| Some((side, side.row(place, shard)?)));
-            match (old, new) {
-                (None, None) => {}
-                (None, Some((side, row))) => self.samples(side, row, false)?,
-                (Some((side, row)), None) => self.samples(side, row, true)?,
-                (Some((before, old)), Some((after, new))) => {
-                    let unchanged = same || same_row((before, old), (after, new));
-                    match (unchanged, all) {
-                        (true, false) => {}
-                        (true, true) => self.samples(after, new, false)?,
-                        (false, _) => self.difference((before, old), (after, new), all)?,
+        for place in 0..new.block.places() {
+            let Some(row) = new.row(place, shard) else { continue };
+            let key = new.block.object(place).key;
+            let stayed = old.and_then(|old| Some((old, old.row(place, shard)?)));
+            let stayed = stayed.filter(|(old, _)| old.block.object(place).key == key);
+            let before = stayed.or_else(|| self.moved.remove(&key).map(|(_, side, row)| (side, row)));
+            match before {
+                None => self.samples(run, new, row, false)?,
+                Some(before) if same || same_row(before, (new, row)) => {
+                    if all {
+                        self.samples(run, new, row, false)?;
                     }
                 }
+                Some(before) => self.difference(run, before, (new, row), all)?,
             }
         }
         ControlFlow::Continue(())
     }
 
+    /// Objects that are nowhere any more.
+    fn gone(&mut self) -> ControlFlow<()> {
+        for (run, side, row) in std::mem::take(&mut self.moved).into_values() {
+            self.samples(run, side, row, true)?;
+        }
+        ControlFlow::Continue(())
+    }
+
     /// Every sample of a row, or that it is no more.
-    fn samples(&mut self, side: Side<'s>, row: &'s [u8], gone: bool) -> ControlFlow<()> {
+    fn samples(&mut self, run: RowRun<'s>, side: Side<'s>, row: &'s [u8], gone: bool) -> ControlFlow<()> {
         let mut packed = Packed::new(row);
         let identity = packed.text();
         while let Some(form) = packed.varint() {
             let sample = RowSample::read(&side.forms[form as usize], &mut packed);
-            self.one(side, identity, &sample, gone)?;
+            self.one(run, side, identity, &sample, gone)?;
         }
         ControlFlow::Continue(())
     }
 
     fn difference(
         &mut self,
+        run: RowRun<'s>,
         (before, old): (Side<'s>, &'s [u8]),
         (after, new): (Side<'s>, &'s [u8]),
         all: bool,
@@ -160,17 +198,18 @@ impl<'s, V: FnMut(RowRun<'s>, &SeriesSample<'_>) -> ControlFlow<()>> Walk<'s, '_
             let known =
                 old_series.remove(&line).is_some_and(|old| old.number.to_bits() == sample.number.to_bits());
             if all || !known {
-                self.one(after, identity, &sample, false)?;
+                self.one(run, after, identity, &sample, false)?;
             }
         }
         for sample in old_series.values() {
-            self.one(before, old_identity, sample, true)?;
+            self.one(run, before, old_identity, sample, true)?;
         }
         ControlFlow::Continue(())
     }
 
     fn one(
         &mut self,
+        run: RowRun<'s>,
         side: Side<'s>,
         identity: &'s [u8],
         sample: &RowSample<'s>,
@@ -191,7 +230,7 @@ impl<'s, V: FnMut(RowRun<'s>, &SeriesSample<'_>) -> ControlFlow<()>> Walk<'s, '_
         }
         let metric = &self.table.families[usize::from(sample.form.family)].name;
         let number = (!gone).then_some(sample.number);
-        (self.visit)(self.run, &SeriesSample { metric, labels: &self.labels, number })
+        (self.visit)(run, &SeriesSample { metric, labels: &self.labels, number })
     }
 }
 

@@ -118,7 +118,7 @@ impl<'a> BlockCursor<'a> {
         let mut rows = Vec::with_capacity(block.places().min(ROWS));
         for place in 0..block.places() {
             let row = block.row(place);
-            if row.is_empty() || shard.is_some_and(|shard| !shard.holds(block.uid_hash(place))) {
+            if row.is_empty() || shard.is_some_and(|shard| !shard.holds(block.object(place).uid)) {
                 continue;
             }
             let mut packed = Packed::new(row);

@@ -8,7 +8,7 @@ use hashbrown::{HashMap, HashTable};
 use outrigger_wire::protobuf::put_varint;
 use rapidhash::fast::RandomState;
 
-use crate::block::{Block, ROWS};
+use crate::block::{Block, ObjectHashes, ROWS};
 use crate::dictionary::Dictionary;
 use crate::family::FamilyInfo;
 use crate::pack::{Packed, put_packed_number, put_packed_text};
@@ -60,9 +60,6 @@ struct FormKey {
     words: u64,
 }
 
-/// Two hashes of an object's namespace and name.
-type Key = (u64, u64);
-
 /// The rows of one resource.
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -70,8 +67,6 @@ pub(crate) struct Table {
     forms: Arc<Vec<Form>>,
     form_ids: HashMap<FormKey, u32, RandomState>,
     blocks: Vec<Arc<Block>>,
-    /// By row.
-    keys: Vec<Key>,
     /// By row: the generation that it was last seen in.
     seen: Vec<u32>,
     free: Vec<u32>,
@@ -98,7 +93,6 @@ impl Table {
             forms: Arc::default(),
             form_ids: HashMap::default(),
             blocks: Vec::new(),
-            keys: Vec::new(),
             seen: Vec::new(),
             free: Vec::new(),
             index: HashTable::new(),
@@ -132,56 +126,54 @@ impl Table {
         let mut row = std::mem::take(&mut self.scratch);
         row.clear();
         self.pack(samples, dictionary, &mut row);
-        let (key, hash) = self.key(samples);
-        let keys = &self.keys;
-        match self.index.entry(hash, |row| keys[*row as usize] == key, |row| keys[*row as usize].0) {
+        let object = self.object(samples);
+        let of = |slot: &u32| key_of(&self.blocks, *slot);
+        match self.index.entry(object.key.0, |slot| of(slot) == object.key, |slot| of(slot).0) {
             Entry::Occupied(entry) => {
                 let slot = *entry.get();
                 self.seen[slot as usize] = self.generation;
-                self.replace(slot, &row, uid_hash(&samples.uid), dictionary);
+                self.replace(slot, &row, object, dictionary);
             }
             Entry::Vacant(entry) => {
-                let slot = self.free.pop().unwrap_or(self.keys.len() as u32);
+                let slot = self.free.pop().unwrap_or(self.seen.len() as u32);
                 entry.insert(slot);
-                self.insert(slot, key, &row, uid_hash(&samples.uid));
+                self.insert(slot, &row, object);
             }
         }
         self.scratch = row;
     }
 
-    fn replace(&mut self, slot: u32, row: &[u8], uid_hash: u64, dictionary: &mut Dictionary) {
+    fn replace(&mut self, slot: u32, row: &[u8], object: ObjectHashes, dictionary: &mut Dictionary) {
         let (block, place) = (slot as usize / ROWS, slot as usize % ROWS);
         let old = self.blocks[block].row(place);
-        if old == row && self.blocks[block].uid_hash(place) == uid_hash {
+        if old == row && self.blocks[block].object(place) == object {
             // Its words were counted once more while it was packed.
             self.release(row, dictionary);
             return;
         }
         let old = old.to_vec();
         self.release(&old, dictionary);
-        Arc::make_mut(&mut self.blocks[block]).put(place, row, uid_hash);
+        Arc::make_mut(&mut self.blocks[block]).put(place, row, object);
     }
 
-    fn insert(&mut self, slot: u32, key: Key, row: &[u8], uid_hash: u64) {
+    fn insert(&mut self, slot: u32, row: &[u8], object: ObjectHashes) {
         let (block, place) = (slot as usize / ROWS, slot as usize % ROWS);
         if block == self.blocks.len() {
             self.blocks.push(Arc::default());
         }
-        if slot as usize == self.keys.len() {
-            self.keys.push(key);
+        if slot as usize == self.seen.len() {
             self.seen.push(self.generation);
         } else {
-            self.keys[slot as usize] = key;
             self.seen[slot as usize] = self.generation;
         }
-        Arc::make_mut(&mut self.blocks[block]).put(place, row, uid_hash);
+        Arc::make_mut(&mut self.blocks[block]).put(place, row, object);
     }
 
     /// Forgets an object.
     pub(crate) fn delete(&mut self, samples: &Samples, dictionary: &mut Dictionary) {
-        let (key, hash) = self.key(samples);
-        let keys = &self.keys;
-        let Ok(entry) = self.index.find_entry(hash, |row| keys[*row as usize] == key) else { return };
+        let key = self.object(samples).key;
+        let blocks = &self.blocks;
+        let Ok(entry) = self.index.find_entry(key.0, |slot| key_of(blocks, *slot) == key) else { return };
         let (slot, _) = entry.remove();
         self.clear_row(slot, dictionary);
     }
@@ -221,17 +213,15 @@ impl Table {
         while self.blocks.last().is_some_and(|block| block.is_empty()) {
             self.blocks.pop();
             let bound = self.blocks.len() * ROWS;
-            self.keys.truncate(bound);
             self.seen.truncate(bound);
             self.free.retain(|slot| (*slot as usize) < bound);
         }
     }
 
-    /// The key of an object, and its hash in the index.
-    fn key(&self, samples: &Samples) -> (Key, u64) {
+    fn object(&self, samples: &Samples) -> ObjectHashes {
         let key = (samples.namespace.as_str(), samples.name.as_str());
-        let first = self.hashers.0.hash_one(key);
-        ((first, self.hashers.1.hash_one(key)), first)
+        let key = (self.hashers.0.hash_one(key), self.hashers.1.hash_one(key));
+        ObjectHashes { key, uid: uid_hash(&samples.uid) }
     }
 
     /// Appends a row: the object's own labels, then form, values and number of each sample.
@@ -293,10 +283,10 @@ impl Table {
     /// Bytes, estimated.
     pub(crate) fn memory(&self) -> usize {
         let blocks: usize = self.blocks.iter().map(|block| block.memory()).sum();
-        blocks
-            + self.keys.capacity() * size_of::<Key>()
-            + self.seen.capacity() * 4
-            + self.free.capacity() * 4
-            + self.index.capacity() * 5
+        blocks + self.seen.capacity() * 4 + self.free.capacity() * 4 + self.index.capacity() * 5
     }
+}
+
+fn key_of(blocks: &[Arc<Block>], slot: u32) -> (u64, u64) {
+    blocks[slot as usize / ROWS].object(slot as usize % ROWS).key
 }
