@@ -1,6 +1,8 @@
 //! The state image: the tables of all resources, filled by watches and read by scrapes.
 
-use parking_lot::Mutex;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
 
 use crate::dictionary::{Dictionary, Words};
 use crate::family::FamilyInfo;
@@ -36,8 +38,10 @@ pub struct TableId(usize);
 /// The packed samples of all objects.
 ///
 /// Writers hold its lock for the packing of one object, readers for the moment that a snapshot takes.
+#[derive(Default)]
 pub struct StateImage {
-    tables: Vec<TableHead>,
+    /// By [`TableId`]; `None` once removed.
+    heads: RwLock<Vec<Option<Arc<TableHead>>>>,
     inner: Mutex<Inner>,
 }
 
@@ -46,9 +50,17 @@ struct TableHead {
     generator: Box<dyn Generator>,
 }
 
+#[derive(Default)]
 struct Inner {
     dictionary: Dictionary,
-    tables: Vec<Table>,
+    /// By [`TableId`]; `None` once removed.
+    tables: Vec<Option<Table>>,
+}
+
+impl Inner {
+    fn table(&mut self, table: TableId) -> Option<(&mut Table, &mut Dictionary)> {
+        Some((self.tables.get_mut(table.0)?.as_mut()?, &mut self.dictionary))
+    }
 }
 
 /// What a table takes.
@@ -63,31 +75,53 @@ pub struct TableMemory {
 }
 
 impl StateImage {
-    /// An image with a table for each of these resources; sorted by name, as they are rendered.
-    pub fn new(mut resources: Vec<(String, Box<dyn Generator>)>) -> Self {
-        resources.sort_by(|(one, _), (other, _)| one.cmp(other));
-        let tables: Vec<TableHead> =
-            resources.into_iter().map(|(name, generator)| TableHead { name, generator }).collect();
-        let inner = Inner {
-            dictionary: Dictionary::default(),
-            tables: tables.iter().map(|head| Table::new(head.generator.families())).collect(),
-        };
-        Self { tables, inner: Mutex::new(inner) }
+    /// An image with a table for each of these resources.
+    pub fn new(resources: Vec<(String, Box<dyn Generator>)>) -> Self {
+        let image = Self::default();
+        for (name, generator) in resources {
+            image.add_table(name, generator);
+        }
+        image
+    }
+
+    /// One more table, for a resource that has none.
+    pub fn add_table(&self, name: String, generator: Box<dyn Generator>) -> TableId {
+        let mut heads = self.heads.write();
+        self.inner.lock().tables.push(Some(Table::new(generator.families())));
+        heads.push(Some(Arc::new(TableHead { name, generator })));
+        TableId(heads.len() - 1)
+    }
+
+    /// Removes a table and all its objects. What is written to it later is lost.
+    pub fn remove_table(&self, table: TableId) {
+        self.heads.write()[table.0] = None;
+        let inner = &mut *self.inner.lock();
+        if let Some(mut removed) = inner.tables[table.0].take() {
+            removed.begin_generation();
+            removed.commit_generation(&mut inner.dictionary);
+        }
     }
 
     /// The table of a resource.
     pub fn table(&self, name: &str) -> Option<TableId> {
-        self.tables.iter().position(|head| head.name == name).map(TableId)
+        let named = |head: &Option<Arc<TableHead>>| head.as_ref().is_some_and(|head| head.name == name);
+        self.heads.read().iter().position(named).map(TableId)
     }
 
-    /// Resources, in the order of the tables.
-    pub fn resources(&self) -> impl Iterator<Item = (TableId, &str)> {
-        self.tables.iter().enumerate().map(|(place, head)| (TableId(place), head.name.as_str()))
+    /// Tables and their resources.
+    pub fn resources(&self) -> Vec<(TableId, String)> {
+        let heads = self.heads.read();
+        let tables = heads.iter().enumerate();
+        tables.filter_map(|(place, head)| Some((TableId(place), head.as_ref()?.name.clone()))).collect()
     }
 
     /// An empty [`Samples`] that a writer of this table uses again and again.
     pub fn samples(&self, table: TableId) -> Samples {
-        self.tables[table.0].generator.samples()
+        self.head(table).map_or_else(Samples::default, |head| head.generator.samples())
+    }
+
+    fn head(&self, table: TableId) -> Option<Arc<TableHead>> {
+        self.heads.read().get(table.0)?.clone()
     }
 
     /// Takes over an object as it is now.
@@ -101,10 +135,12 @@ impl StateImage {
         object: &[u8],
         samples: &mut Samples,
     ) -> Result<(), ObjectError> {
+        let Some(head) = self.head(table) else { return Ok(()) };
         samples.clear();
-        self.tables[table.0].generator.generate(encoding, object, samples)?;
-        let Inner { dictionary, tables } = &mut *self.inner.lock();
-        tables[table.0].upsert(samples, dictionary);
+        head.generator.generate(encoding, object, samples)?;
+        if let Some((table, dictionary)) = self.inner.lock().table(table) {
+            table.upsert(samples, dictionary);
+        }
         Ok(())
     }
 
@@ -119,50 +155,59 @@ impl StateImage {
         object: &[u8],
         samples: &mut Samples,
     ) -> Result<(), ObjectError> {
+        let Some(head) = self.head(table) else { return Ok(()) };
         samples.clear();
-        self.tables[table.0].generator.identify(encoding, object, samples)?;
-        let Inner { dictionary, tables } = &mut *self.inner.lock();
-        tables[table.0].delete(samples, dictionary);
+        head.generator.identify(encoding, object, samples)?;
+        if let Some((table, dictionary)) = self.inner.lock().table(table) {
+            table.delete(samples, dictionary);
+        }
         Ok(())
     }
 
     /// A list begins: the objects of before stay until it is complete.
     pub fn begin_generation(&self, table: TableId) {
-        self.inner.lock().tables[table.0].begin_generation();
+        if let Some((table, _)) = self.inner.lock().table(table) {
+            table.begin_generation();
+        }
     }
 
     /// A list is complete: objects that were not in it go.
     pub fn commit_generation(&self, table: TableId) {
-        let Inner { dictionary, tables } = &mut *self.inner.lock();
-        tables[table.0].commit_generation(dictionary);
+        if let Some((table, dictionary)) = self.inner.lock().table(table) {
+            table.commit_generation(dictionary);
+        }
     }
 
     /// Whether a table was listed completely once.
     pub fn synced(&self, table: TableId) -> bool {
-        self.inner.lock().tables[table.0].synced()
+        self.inner.lock().table(table).is_some_and(|(table, _)| table.synced())
     }
 
-    /// Everything as it is now. Tables that were never listed completely are left out.
+    /// Everything as it is now, resources sorted by name. Tables that were never listed completely are left out.
     pub fn snapshot(&self) -> Snapshot {
+        let heads = self.heads.read();
         let inner = self.inner.lock();
-        let tables = self.tables.iter().zip(&inner.tables).filter(|(_, table)| table.synced());
-        Snapshot {
-            words: inner.dictionary.words(),
-            tables: tables.map(|(head, table)| (head.name.clone(), table.snapshot())).collect(),
-        }
+        let mut tables: Vec<(String, TableSnapshot)> = heads
+            .iter()
+            .zip(&inner.tables)
+            .filter_map(|(head, table)| Some((head.as_ref()?, table.as_ref()?)))
+            .filter(|(_, table)| table.synced())
+            .map(|(head, table)| (head.name.clone(), table.snapshot()))
+            .collect();
+        tables.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Snapshot { words: inner.dictionary.words(), tables }
     }
 
     /// What the tables take.
     pub fn memory(&self) -> Vec<TableMemory> {
+        let heads = self.heads.read();
         let inner = self.inner.lock();
-        let tables = self.tables.iter().zip(&inner.tables);
-        tables
-            .map(|(head, table)| TableMemory {
-                resource: head.name.clone(),
-                objects: table.len(),
-                bytes: table.memory(),
-            })
-            .collect()
+        let tables = heads.iter().zip(&inner.tables);
+        let memory = tables.filter_map(|(head, table)| {
+            let (head, table) = (head.as_ref()?, table.as_ref()?);
+            Some(TableMemory { resource: head.name.clone(), objects: table.len(), bytes: table.memory() })
+        });
+        memory.collect()
     }
 
     /// Texts that objects share: how many and bytes, estimated.
