@@ -4,6 +4,7 @@
 //! family by family from a snapshot. Layer 1: no sockets, files or clock.
 
 mod block;
+pub mod custom;
 mod dictionary;
 pub mod family;
 pub mod follow;
@@ -20,5 +21,6 @@ pub mod samples;
 pub mod selection;
 pub mod shard;
 mod table;
+mod yaml;
 
 pub use object::{Encoding, ObjectError};
