@@ -1,4 +1,4 @@
-//! The simulated API server: list, watch and streamed list of ten resources in protobuf over HTTP/2 and TLS.
+//! The simulated API server: list, watch and streamed list of every resource in protobuf over HTTP/2 and TLS.
 
 use std::convert::Infallible;
 use std::io;
@@ -14,7 +14,7 @@ use http_body_util::{Full, StreamBody, combinators::BoxBody};
 use hyper::body::{Frame, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use outrigger_wire::kubernetes::{ResourceKind, Status};
+use outrigger_wire::kubernetes::{ListMeta, ResourceKind, Status};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch as signal};
@@ -30,8 +30,6 @@ use crate::watch::{self, WatchRequest};
 const REQUEST_LOG_CAPACITY: usize = 100_000;
 /// Frames that wait for a slow client.
 const WATCH_BUFFER: usize = 64;
-/// Bytes of a list sent in one piece.
-const LIST_CHUNK: usize = 64 * 1024;
 
 /// The simulated API server could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -380,8 +378,8 @@ fn list_response(
         return Err(encode::expired_status(asked, newest));
     }
     let after = parse_continue(&options.continue_token)?;
-    let selected: Vec<&Arc<StoredObject>> = objects
-        .iter()
+    let selected: Vec<Arc<StoredObject>> = objects
+        .into_iter()
         .filter(|object| namespace.is_empty() || object.key.namespace == namespace)
         .filter(|object| options.selector.matches(object))
         .filter(|object| after.as_ref().is_none_or(|after| object.key > *after))
@@ -394,15 +392,13 @@ fn list_response(
         _ => String::new(),
     };
     let remaining = (paged && options.selector.is_empty()).then(|| selected.len() - page.len());
-    let message = encode::list(
-        resource,
-        representation,
-        newest,
-        &continue_token,
-        remaining,
-        page.iter().map(|o| &***o),
-    );
-    Ok(chunked(representation.list_media_type(), message))
+    let meta = ListMeta {
+        resource_version: newest.to_string(),
+        continue_token,
+        remaining: remaining.and_then(|remaining| i64::try_from(remaining).ok()),
+    };
+    let pieces = encode::list(resource, representation, &meta, page.to_vec());
+    Ok(chunked(representation.list_media_type(), pieces))
 }
 
 fn encode_continue(last: &ObjectKey) -> String {
@@ -471,12 +467,11 @@ fn body(code: StatusCode, media_type: &'static str, content: Bytes) -> Response<
 }
 
 /// A large body in pieces, so that one list does not hold a connection's other streams.
-fn chunked(media_type: &'static str, content: Bytes) -> Response<Body> {
-    let mut rest = content;
-    let frames = std::iter::from_fn(move || {
-        let piece = rest.split_to(rest.len().min(LIST_CHUNK));
-        (!piece.is_empty()).then(|| Ok::<_, Infallible>(Frame::data(piece)))
-    });
+fn chunked(
+    media_type: &'static str,
+    pieces: impl Iterator<Item = Bytes> + Send + Sync + 'static,
+) -> Response<Body> {
+    let frames = pieces.map(|piece| Ok::<_, Infallible>(Frame::data(piece)));
     let mut response = Response::new(BoxBody::new(StreamBody::new(futures_util::stream::iter(frames))));
     response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(media_type));
     response

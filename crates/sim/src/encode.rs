@@ -1,11 +1,13 @@
 //! What goes over the wire: content negotiation, lists, events and refusals.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use outrigger_wire::kubernetes::{
-    INITIAL_EVENTS_END, ListMeta, ResourceKind, Status, WatchEventKind, encode_envelope, encode_list,
-    encode_watch_event,
+    INITIAL_EVENTS_END, ListMeta, ResourceKind, Status, WatchEventKind, decode_envelope, encode_envelope,
+    encode_list, encode_watch_event,
 };
-use outrigger_wire::protobuf::{Field, Reader, Writer};
+use outrigger_wire::protobuf::{Field, Reader, Writer, put_varint, varint_len};
 
 use crate::api_server;
 use crate::store::{Change, ChangeKind, StoredObject};
@@ -48,8 +50,8 @@ impl Representation {
 
     fn content(self, object: &StoredObject) -> Bytes {
         match self {
-            Representation::Object => object.raw.clone(),
-            Representation::Metadata => metadata_only(&object.raw),
+            Representation::Object => object.raw(),
+            Representation::Metadata => metadata_only(&object.raw()),
         }
     }
 }
@@ -98,26 +100,49 @@ pub(crate) fn selectable_fields(resource: ResourceKind) -> &'static [&'static st
     }
 }
 
-/// A list response with its envelope.
-pub(crate) fn list<'a>(
+/// Bytes of a list that are sent in one piece.
+const LIST_CHUNK: usize = 64 * 1024;
+
+/// A list response with its envelope, piece by piece: every object is encoded twice, for its length and when its turn
+/// comes, so that the whole never lies in memory.
+pub(crate) fn list(
     resource: ResourceKind,
     representation: Representation,
-    revision: u64,
-    continue_token: &str,
-    remaining: Option<usize>,
-    objects: impl Iterator<Item = &'a StoredObject>,
-) -> Bytes {
-    let meta = ListMeta {
-        resource_version: revision.to_string(),
-        continue_token: continue_token.to_owned(),
-        remaining: remaining.and_then(|n| i64::try_from(n).ok()),
-    };
-    let items: Vec<Bytes> = objects.map(|object| representation.content(object)).collect();
-    let mut message = Vec::new();
+    meta: &ListMeta,
+    objects: Vec<Arc<StoredObject>>,
+) -> impl Iterator<Item = Bytes> + Send + Sync + 'static {
+    let mut empty = Vec::new();
     let kind = format!("{}List", representation.kind(resource));
-    let api_version = representation.api_version(resource);
-    encode_list(api_version, &kind, &meta, items.iter().map(|item| &item[..]), &mut message);
-    message.into()
+    encode_list(representation.api_version(resource), &kind, meta, [], &mut empty);
+    let length = |object: &Arc<StoredObject>| {
+        let length = representation.content(object).len();
+        1 + varint_len(length as u64) + length
+    };
+    let items: usize = objects.iter().map(length).sum();
+    let (head, mut end) = widen_list(&empty, items);
+    let mut objects = objects.into_iter();
+    let mut piece = head;
+    std::iter::from_fn(move || {
+        while piece.len() < LIST_CHUNK {
+            let Some(object) = objects.next() else {
+                piece.append(&mut end);
+                break;
+            };
+            Writer::new(&mut piece).bytes(2, &representation.content(&object));
+        }
+        (!piece.is_empty()).then(|| std::mem::take(&mut piece).into())
+    })
+}
+
+/// The envelope of an empty list as what comes before and after `items` bytes of items.
+fn widen_list(empty: &[u8], items: usize) -> (Vec<u8>, Vec<u8>) {
+    let envelope = decode_envelope(empty).expect("it was encoded just now");
+    let start = envelope.raw.as_ptr() as usize - empty.as_ptr() as usize;
+    let end = start + envelope.raw.len();
+    let mut head = empty[..start - varint_len(envelope.raw.len() as u64)].to_vec();
+    put_varint((envelope.raw.len() + items) as u64, &mut head);
+    head.extend_from_slice(envelope.raw);
+    (head, empty[end..].to_vec())
 }
 
 /// The frame of a change as one stream sees it.

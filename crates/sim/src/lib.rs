@@ -11,6 +11,7 @@ pub mod endpoints;
 pub mod faults;
 pub mod population;
 pub mod receiver;
+pub mod state;
 pub mod store;
 
 mod encode;

@@ -146,8 +146,12 @@ impl Selector {
     }
 
     pub(crate) fn matches(&self, object: &StoredObject) -> bool {
-        let label = |key: &str| object.labels.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
-        let field = |key: &str| object.fields.iter().find(|(k, _)| *k == key).map(|(_, v)| v.as_str());
+        if self.is_empty() {
+            return true;
+        }
+        let (labels, fields) = (object.labels(), object.fields());
+        let label = |key: &str| labels.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
+        let field = |key: &str| fields.iter().find(|(k, _)| *k == key).map(|(_, v)| v.as_str());
         self.labels.matches(label) && self.fields.matches(field)
     }
 
@@ -163,7 +167,11 @@ fn bad_selector(error: &SelectorError) -> ListOptionsError {
 
 #[cfg(test)]
 mod tests {
+    use outrigger_wire::kubernetes::ResourceKind;
+    use outrigger_wire::kubernetes::object::{ObjectMeta, Pod};
+
     use super::*;
+    use crate::store::Store;
 
     #[test]
     fn the_combinations_that_the_api_server_refuses_are_refused() {
@@ -185,13 +193,12 @@ mod tests {
 
     #[test]
     fn selectors_hold_as_documented() {
-        let object = StoredObject {
-            key: crate::store::ObjectKey { namespace: "default".into(), name: "a".into() },
-            labels: vec![("app".into(), "web".into()), ("tier".into(), "front".into())],
-            fields: vec![("metadata.name", "a".into()), ("status.phase", "Running".into())],
-            resource_version: 1,
-            raw: bytes::Bytes::new(),
-        };
+        let mut meta = ObjectMeta::named("default", "a");
+        meta.labels = [("app", "web"), ("tier", "front")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+        let store = Store::new();
+        store.put(&mut Pod { meta, phase: "Running".to_owned(), ..Pod::default() });
+        let (_, objects) = store.snapshot(ResourceKind::Pod);
+        let object = &objects[0];
         for (query, matches) in [
             ("labelSelector=app%3Dweb", true),
             ("labelSelector=app%3D%3Dweb%2Ctier!%3Dback", true),
@@ -202,7 +209,7 @@ mod tests {
             ("fieldSelector=status.phase!%3DRunning", false),
         ] {
             let options = ListOptions::parse(query).expect(query);
-            assert_eq!(options.selector.matches(&object), matches, "{query}");
+            assert_eq!(options.selector.matches(object), matches, "{query}");
         }
     }
 }

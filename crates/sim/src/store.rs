@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use outrigger_wire::kubernetes::ResourceKind;
 use outrigger_wire::kubernetes::object::{self, Object};
+use outrigger_wire::protobuf::{Field, Reader};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -26,14 +27,106 @@ pub struct ObjectKey {
 pub struct StoredObject {
     /// Where it is.
     pub key: ObjectKey,
-    /// Labels, for label selectors.
-    pub labels: Vec<(String, String)>,
-    /// Fields that field selectors may name.
-    pub fields: Vec<(&'static str, String)>,
     /// Revision of its last change.
     pub resource_version: u64,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Whole {
+        labels: Vec<(String, String)>,
+        fields: Vec<(&'static str, String)>,
+        raw: Bytes,
+    },
+    /// Made anew whenever it is asked for.
+    Made {
+        resource: ResourceKind,
+        made: Made,
+        maker: Arc<dyn Maker>,
+    },
+}
+
+/// Which object a [`Maker`] makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Made {
+    /// Which of its resource.
+    pub number: u64,
+    /// Which state of it.
+    pub edition: u64,
+}
+
+/// Makes objects when they are asked for, so that they take no memory before. The same question has always the same
+/// answer.
+pub trait Maker: std::fmt::Debug + Send + Sync {
+    /// Where the object is.
+    fn key(&self, resource: ResourceKind, made: Made) -> ObjectKey;
+
+    /// Appends its protobuf message, without envelope.
+    fn make(&self, resource: ResourceKind, made: Made, resource_version: u64, into: &mut Vec<u8>);
+}
+
+impl StoredObject {
     /// Its protobuf message, without envelope.
-    pub raw: Bytes,
+    pub fn raw(&self) -> Bytes {
+        match &self.content {
+            Content::Whole { raw, .. } => raw.clone(),
+            Content::Made { resource, made, maker } => {
+                let mut raw = Vec::with_capacity(4096);
+                maker.make(*resource, *made, self.resource_version, &mut raw);
+                raw.into()
+            }
+        }
+    }
+
+    /// Its labels, for label selectors.
+    pub(crate) fn labels(&self) -> Vec<(String, String)> {
+        match &self.content {
+            Content::Whole { labels, .. } => labels.clone(),
+            Content::Made { .. } => {
+                let raw = self.raw();
+                let entries = contents(&raw, 1).flat_map(|metadata| contents(metadata, 11));
+                entries.map(|entry| (text_at(entry, &[1]), text_at(entry, &[2]))).collect()
+            }
+        }
+    }
+
+    /// Fields that field selectors may name.
+    pub(crate) fn fields(&self) -> Vec<(&'static str, String)> {
+        match &self.content {
+            Content::Whole { fields, .. } => fields.clone(),
+            Content::Made { resource, .. } => {
+                let mut fields = vec![("metadata.name", self.key.name.clone())];
+                if !self.key.namespace.is_empty() {
+                    fields.push(("metadata.namespace", self.key.namespace.clone()));
+                }
+                if *resource == ResourceKind::Pod {
+                    let raw = self.raw();
+                    fields.push(("spec.nodeName", text_at(&raw, &[2, 10])));
+                    fields.push(("status.phase", text_at(&raw, &[3, 1])));
+                }
+                fields
+            }
+        }
+    }
+}
+
+/// The text at a path of field numbers; empty where there is none.
+fn text_at(message: &[u8], path: &[u32]) -> String {
+    let Some((first, rest)) = path.split_first() else {
+        return String::from_utf8_lossy(message).into_owned();
+    };
+    contents(message, *first).next().map(|content| text_at(content, rest)).unwrap_or_default()
+}
+
+/// The contents of a field of strings or messages.
+fn contents(message: &[u8], field: u32) -> impl Iterator<Item = &[u8]> {
+    let mut reader = Reader::new(message);
+    let fields = std::iter::from_fn(move || reader.next_field().ok().flatten());
+    fields.filter_map(move |(number, content)| match content {
+        Field::Bytes(content) if number == field => Some(content),
+        _ => None,
+    })
 }
 
 /// An object of which the store knows the selectable fields.
@@ -153,11 +246,23 @@ impl Store {
 
     /// Creates or replaces an object; its resourceVersion is set.
     pub fn put(&self, object: &mut dyn Selectable) {
+        let resource = object.resource();
+        self.insert(resource, |resource_version| StoredObject::new(object, resource_version));
+    }
+
+    /// Creates or replaces an object that is made when it is asked for.
+    pub fn put_made(&self, resource: ResourceKind, made: Made, maker: &Arc<dyn Maker>) {
+        let key = maker.key(resource, made);
+        let content = Content::Made { resource, made, maker: Arc::clone(maker) };
+        self.insert(resource, |resource_version| StoredObject { key, resource_version, content });
+    }
+
+    fn insert(&self, resource: ResourceKind, object: impl FnOnce(u64) -> StoredObject) {
         let mut state = self.state.lock();
         state.resource_version += 1;
         let resource_version = state.resource_version;
-        let stored = Arc::new(StoredObject::new(object, resource_version));
-        let table = state.tables.entry(object.resource()).or_default();
+        let stored = Arc::new(object(resource_version));
+        let table = state.tables.entry(resource).or_default();
         let previous = table.objects.insert(stored.key.clone(), stored.clone());
         let kind = if previous.is_some() { ChangeKind::Modified } else { ChangeKind::Added };
         table.record(Change { resource_version, kind, object: stored, previous });
@@ -166,10 +271,22 @@ impl Store {
 
     /// Deletes an object of which this is the last state. Returns whether it was there.
     pub fn delete(&self, last: &mut dyn Selectable) -> bool {
+        let resource = last.resource();
+        self.remove(resource, |resource_version| StoredObject::new(last, resource_version))
+    }
+
+    /// Deletes an object that is made when it is asked for; `made` is its last state.
+    pub fn delete_made(&self, resource: ResourceKind, made: Made, maker: &Arc<dyn Maker>) -> bool {
+        let key = maker.key(resource, made);
+        let content = Content::Made { resource, made, maker: Arc::clone(maker) };
+        self.remove(resource, |resource_version| StoredObject { key, resource_version, content })
+    }
+
+    fn remove(&self, resource: ResourceKind, object: impl FnOnce(u64) -> StoredObject) -> bool {
         let mut state = self.state.lock();
         let resource_version = state.resource_version + 1;
-        let object = Arc::new(StoredObject::new(last, resource_version));
-        let Some(table) = state.tables.get_mut(&last.resource()) else { return false };
+        let object = Arc::new(object(resource_version));
+        let Some(table) = state.tables.get_mut(&resource) else { return false };
         let Some(previous) = table.objects.remove(&object.key) else { return false };
         let previous = Some(previous);
         table.record(Change { resource_version, kind: ChangeKind::Deleted, object, previous });
@@ -259,10 +376,12 @@ impl StoredObject {
         }
         Self {
             key: ObjectKey { namespace: meta.namespace.clone(), name: meta.name.clone() },
-            labels: meta.labels.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
-            fields,
             resource_version,
-            raw: raw.into(),
+            content: Content::Whole {
+                labels: meta.labels.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
+                fields,
+                raw: raw.into(),
+            },
         }
     }
 }
