@@ -44,7 +44,7 @@ pub use network::RANGE as LOOPBACK_RANGE;
 pub use objects::{ObjectPlan, ObjectReport, Refusal};
 pub use process::{Lifetime, ProcessId};
 
-pub(crate) use ports::free_port;
+pub use ports::free_port;
 pub(crate) use process::spawn;
 
 use certificates::Credentials;

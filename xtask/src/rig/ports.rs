@@ -13,7 +13,7 @@ const RANGE: std::ops::Range<u16> = 18_000..32_000;
 static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
 
 /// A port that nothing listens on at any local address and that this process has not given out yet.
-pub(crate) fn free_port() -> Result<u16> {
+pub fn free_port() -> Result<u16> {
     let mut given = GIVEN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let first = random() % RANGE.len();
     for port in RANGE.skip(first).chain(RANGE.take(first)) {

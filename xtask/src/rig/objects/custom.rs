@@ -87,8 +87,8 @@ fn object(resource: Resource, seed: u64, index: usize) -> Made {
         "metadata": {
             "name": format!("{}-{index}", resource.plural),
             "namespace": namespace,
-            "labels": random.labels(),
-            "annotations": random.annotations(),
+            "labels": random.plain_labels(),
+            "annotations": random.plain_labels(),
             "ownerReferences": random.owners(),
         },
         "spec": {

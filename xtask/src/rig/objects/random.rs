@@ -248,6 +248,16 @@ impl Random {
         self.pairs(&LABEL_KEYS, &LABEL_VALUES, 9)
     }
 
+    /// Labels or annotations whose keys stay apart when every odd character becomes `_`: custom resource state drops
+    /// all but one of those that meet, and which one is an accident.
+    pub(super) fn plain_labels(&mut self) -> Value {
+        self.pairs(
+            &["app", "App", "fooBar", "foo-bar", "example.com/x", "9", "a__b", "a_b"],
+            &LABEL_VALUES,
+            6,
+        )
+    }
+
     pub(super) fn annotations(&mut self) -> Value {
         self.pairs(&LABEL_KEYS, &ANNOTATION_VALUES, 6)
     }

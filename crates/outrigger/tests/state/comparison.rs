@@ -1,0 +1,226 @@
+//! Both on the same API server, flags by flags.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use xtask::rig::{ObjectPlan, Rig, User};
+
+use crate::canonical::Canonical;
+use crate::combinations::{self, Combination, Request};
+use crate::process::{Exporter, Running};
+use crate::{left_out, plan, rig_with_objects};
+
+/// How long both may take until what they serve stands still.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// Scrapes in a row that have to say the same after a start or a change; later ones of the same pair need one.
+const STEADY: usize = 3;
+/// Scrapes in a row after which what differs is a difference and not a delay.
+const UNEQUAL: usize = 20;
+/// Combinations that are compared at a time.
+const AT_A_TIME: usize = 2;
+
+/// What was compared.
+#[derive(Debug, Default, Clone, Copy)]
+struct Compared {
+    requests: usize,
+    families: usize,
+    samples: usize,
+}
+
+/// A pair of processes with the same flags.
+struct Pair {
+    theirs: Running,
+    ours: Running,
+}
+
+impl Pair {
+    async fn start(rig: &Rig, folder: &Path, combination: &Combination, ours: Exporter) -> Self {
+        let kubeconfig = rig.kubeconfig_of(User::KubeStateMetrics);
+        let own_flags = combination.own_flags.as_ref().unwrap_or(&combination.flags);
+        Pair {
+            theirs: Running::start(Exporter::KubeStateMetrics, &kubeconfig, folder, &combination.flags).await,
+            ours: Running::start(ours, &kubeconfig, folder, own_flags).await,
+        }
+    }
+
+    /// Scrapes ours, theirs and ours again; none if the state moved meanwhile.
+    async fn scrape(&self, request: &Request) -> Option<(Canonical, Canonical)> {
+        let own_path = request.own_path.as_ref().unwrap_or(&request.path);
+        let headers: Vec<(&str, &str)> =
+            request.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let before = Canonical::of(&self.ours.get(own_path, &headers).await);
+        let theirs = Canonical::of(&self.theirs.get(&request.path, &headers).await);
+        let after = Canonical::of(&self.ours.get(own_path, &headers).await);
+        (before == after).then_some((theirs, after))
+    }
+
+    /// Scrapes until both have said the same for a while, or have stood still for longer and differ.
+    async fn compare(
+        &self,
+        request: &Request,
+        at_least: usize,
+        steady: usize,
+    ) -> Result<Canonical, Vec<String>> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut last: Option<(Canonical, Canonical)> = None;
+        let (mut equal, mut unequal) = (0, 0);
+        loop {
+            let pair = self.scrape(request).await;
+            let still = pair.is_some() && pair == last;
+            if let Some((theirs, ours)) = &pair {
+                let same = theirs == ours && theirs.samples() >= at_least;
+                (equal, unequal) = match (same, still) {
+                    (true, true) => (equal + 1, 0),
+                    (true, false) => (1, 0),
+                    (false, true) => (0, unequal + 1),
+                    (false, false) => (0, 0),
+                };
+                if equal >= steady {
+                    return Ok(ours.clone());
+                }
+                if unequal >= UNEQUAL || Instant::now() > deadline {
+                    let mut all = theirs.differences(ours);
+                    if theirs.samples() < at_least {
+                        all.push(format!("{} samples, expected {at_least}", theirs.samples()));
+                    }
+                    return Err(all);
+                }
+            } else if Instant::now() > deadline {
+                return Err(vec!["what Outrigger serves never stands still".to_owned()]);
+            }
+            last = pair;
+            sleep(Duration::from_millis(if equal > 0 { 100 } else { 500 })).await;
+        }
+    }
+
+    /// Compares every request of a combination.
+    async fn compare_all(
+        &self,
+        combination: &Combination,
+        plan: &ObjectPlan,
+    ) -> Result<Compared, Vec<String>> {
+        let mut compared = Compared::default();
+        let mut problems = Vec::new();
+        // Numbers of samples are those of the usual plan.
+        let at_least = combination.at_least * plan.each.min(60) / 60;
+        for (index, request) in combination.requests.iter().enumerate() {
+            let (at_least, steady) = if index == 0 { (at_least, STEADY) } else { (0, 1) };
+            match self.compare(request, at_least, steady).await {
+                Ok(canonical) => {
+                    compared.requests += 1;
+                    compared.families = compared.families.max(canonical.families());
+                    compared.samples += canonical.samples();
+                }
+                Err(differences) => {
+                    problems.push(format!(
+                        "{} {:?}: {} differences",
+                        request.path,
+                        request.headers,
+                        differences.len()
+                    ));
+                    problems.extend(differences);
+                }
+            }
+        }
+        if problems.is_empty() { Ok(compared) } else { Err(problems) }
+    }
+}
+
+/// The differences of one combination, empty if there are none.
+async fn run(
+    rig: &Rig,
+    folder: &Path,
+    combination: &Combination,
+    ours: Exporter,
+    plan: &ObjectPlan,
+) -> Vec<String> {
+    let started = Instant::now();
+    let pair = Pair::start(rig, folder, combination, ours).await;
+    let mut outcome = pair.compare_all(combination, plan).await;
+    if combination.changes && outcome.is_ok() {
+        let report = rig.change_objects(plan, plan.seed + 1).await.unwrap();
+        println!("changes: {report}");
+        outcome = pair.compare_all(combination, plan).await;
+    }
+    let named = |problem: String| format!("[{}] {problem}", combination.name);
+    match outcome {
+        Ok(Compared { requests, families, samples }) => {
+            println!(
+                "equal: {:32} {requests:3} requests {families:4} families {samples:8} samples {:6.1?}",
+                combination.name,
+                started.elapsed()
+            );
+            pair.theirs.stop().await;
+            pair.ours.stop().await;
+            Vec::new()
+        }
+        Err(problems) => {
+            println!("UNEQUAL: {}: {}", combination.name, problems.len());
+            println!("their log ends:\n{}\nour log ends:\n{}", pair.theirs.log_end(), pair.ours.log_end());
+            problems.into_iter().map(named).collect()
+        }
+    }
+}
+
+fn is_chosen(combination: &Combination) -> bool {
+    let only = std::env::var("OUTRIGGER_STATE_ONLY").unwrap_or_default();
+    only.is_empty() || only.split(',').any(|part| combination.name.contains(part))
+}
+
+/// Runs combinations, a few at a time, and what changes objects at the end and alone.
+async fn run_all(rig: &Rig, combinations: &[Combination], ours: Exporter, plan: &ObjectPlan) -> Vec<String> {
+    use futures_util::stream::{self, StreamExt as _};
+    let folder = rig.dir();
+    let (changing, standing): (Vec<_>, Vec<_>) =
+        combinations.iter().partition(|combination| combination.changes);
+    let runs = standing.into_iter().map(|combination| run(rig, folder, combination, ours, plan));
+    let mut problems: Vec<String> = stream::iter(runs).buffered(AT_A_TIME).concat().await;
+    for combination in changing {
+        problems.extend(run(rig, folder, combination, ours, plan).await);
+    }
+    problems
+}
+
+fn fail_on(problems: &[String]) {
+    assert!(
+        problems.is_empty(),
+        "{} lines of differences (first theirs, second ours):\n{}",
+        problems.len(),
+        problems.join("\n")
+    );
+}
+
+/// Without this the comparison could call something a difference that differs between two kube-state-metrics.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kube_state_metrics_equals_itself() {
+    if left_out("kube-state-metrics beside itself") {
+        return;
+    }
+    let plan = plan();
+    let rig = rig_with_objects(&plan).await;
+    let whole = std::env::var_os("OUTRIGGER_STATE_ITSELF").is_some();
+    let chosen = |combination: &Combination| {
+        is_chosen(combination)
+            && combination.own_flags.is_none()
+            && (whole
+                || ["defaults", "everything", "custom resources", "changes"].contains(&combination.name))
+    };
+    let combinations: Vec<_> = combinations::all(rig.dir()).into_iter().filter(chosen).collect();
+    fail_on(&run_all(&rig, &combinations, Exporter::KubeStateMetrics, &plan).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn outrigger_equals_kube_state_metrics() {
+    if left_out("Outrigger beside kube-state-metrics") {
+        return;
+    }
+    let plan = plan();
+    let rig = rig_with_objects(&plan).await;
+    let combinations = combinations::all(rig.dir());
+    let names: BTreeSet<_> = combinations.iter().map(|combination| combination.name).collect();
+    assert!(names.len() == combinations.len() && names.len() >= 20, "{names:?}");
+    let chosen: Vec<_> = combinations.into_iter().filter(is_chosen).collect();
+    fail_on(&run_all(&rig, &chosen, Exporter::Outrigger, &plan).await);
+}
