@@ -11,6 +11,7 @@ mod receiver;
 mod report;
 mod sequence;
 mod shape;
+mod state;
 mod targets;
 mod usage;
 
@@ -30,6 +31,7 @@ pub use receiver::{Received, Receiving, serve as serve_receiver};
 pub use report::{Measured, Report};
 pub use sequence::Sequence;
 pub use shape::Shape;
+pub use state::{StatePlan, serve_state_cluster, state};
 pub use targets::{Load, Punctuality, serve as serve_targets};
 
 use agent::Setup;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
-use xtask::bench::{self, Agent, DiscoveryPlan, Load, Plan, Receiving, Shape};
+use xtask::bench::{self, Agent, DiscoveryPlan, Load, Plan, Receiving, Shape, StatePlan};
 use xtask::compliance::{self, RemoteWrite};
 use xtask::dag;
 use xtask::drill::{self, Combination, OutagePlan, PartitionRow, Scale, ScaleStep};
@@ -140,6 +140,18 @@ enum BenchCommand {
         #[arg(long)]
         folder: PathBuf,
     },
+    /// Outrigger's state metrics and kube-state-metrics, one after the other, on the same simulated API server.
+    State(StateBench),
+    /// The cluster of `state`, which starts it itself.
+    #[command(hide = true)]
+    ServeStateCluster {
+        #[arg(long)]
+        listen: SocketAddr,
+        #[arg(long)]
+        pods: u32,
+        #[arg(long)]
+        folder: PathBuf,
+    },
     /// The targets of `scrape`, which starts them itself.
     #[command(hide = true)]
     ServeTargets {
@@ -227,6 +239,31 @@ struct DiscoveryBench {
     /// Leave Prometheus out.
     #[arg(long)]
     without_prometheus: bool,
+    /// Outrigger's binary; a release build of this tree if none.
+    #[arg(long, value_name = "FILE")]
+    outrigger: Option<PathBuf>,
+    /// Don't append the result to the day's file in bench-results.
+    #[arg(long)]
+    dry: bool,
+}
+
+#[derive(Debug, Args)]
+struct StateBench {
+    /// Pods; a thirtieth as many nodes and Deployments, ten old ReplicaSets for each Deployment, and so on.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(30..))]
+    pods: u32,
+    /// Pod events a second while changes are measured.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    pod_events_per_second: u32,
+    /// Seconds that this is measured.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: u64,
+    /// Leave kube-state-metrics out.
+    #[arg(long)]
+    without_peer: bool,
+    /// Measure kube-state-metrics alone.
+    #[arg(long, conflicts_with_all = ["without_peer", "outrigger"])]
+    peer_alone: bool,
     /// Outrigger's binary; a release build of this tree if none.
     #[arg(long, value_name = "FILE")]
     outrigger: Option<PathBuf>,
@@ -419,6 +456,10 @@ async fn run_bench(command: BenchCommand) -> Result<()> {
         BenchCommand::ServeCluster { listen, nodes, pods, folder } => {
             bench::serve_cluster(listen, nodes, pods, &folder).await
         }
+        BenchCommand::State(bench) => bench_state(bench).await,
+        BenchCommand::ServeStateCluster { listen, pods, folder } => {
+            bench::serve_state_cluster(listen, pods, &folder).await
+        }
         BenchCommand::ServeTargets { listen, shape, targets, port, interval_ms } => {
             let interval = Duration::from_millis(interval_ms);
             bench::serve_targets(Load { shape, targets, port, interval }, listen).await
@@ -467,6 +508,33 @@ async fn bench_discovery(bench: DiscoveryBench) -> Result<()> {
     if !bench.dry {
         let heading = format!("{} nodes and {} pods", bench.nodes, bench.pods);
         let path = drill::keep(&bench_results(), "discovery", &typed(), &heading, &text)?;
+        println!("appended to {}", path.display());
+    }
+    Ok(())
+}
+
+async fn bench_state(bench: StateBench) -> Result<()> {
+    in_release()?;
+    let outrigger = match &bench.outrigger {
+        _ if bench.peer_alone => None,
+        Some(path) => Some(std::path::absolute(path)?),
+        None => Some(build_outrigger(&["--release"])?),
+    };
+    let folder = std::env::temp_dir().join(format!("outrigger-state-{}", std::process::id()));
+    let plan = StatePlan {
+        pods: bench.pods,
+        pod_events_per_second: bench.pod_events_per_second,
+        window: Duration::from_secs(bench.seconds),
+        outrigger,
+        peer: !bench.without_peer,
+        folder: folder.clone(),
+    };
+    let text = bench::state(&plan, |text| eprintln!("{text}")).await?;
+    std::fs::remove_dir_all(&folder).with_context(|| format!("remove {}", folder.display()))?;
+    println!("{text}");
+    if !bench.dry {
+        let heading = format!("State metrics of {} pods", bench.pods);
+        let path = drill::keep(&bench_results(), "state", &typed(), &heading, &text)?;
         println!("appended to {}", path.display());
     }
     Ok(())
