@@ -13,6 +13,7 @@ use crate::left_out;
 use crate::process::{Exporter, Running};
 
 const PATIENCE: Duration = Duration::from_secs(90);
+/// Of kube-state-metrics' manifests.
 const NAMESPACE: &str = "kube-system";
 
 fn examples() -> PathBuf {
@@ -27,9 +28,10 @@ fn exporter() -> Exporter {
     }
 }
 
-/// A container of their manifests, as a kubelet would start it.
+/// A container of a manifest, as a kubelet would start it.
 #[derive(Debug)]
 struct Container {
+    namespace: String,
     account: String,
     arguments: Vec<String>,
     /// Port and path of each probe.
@@ -42,9 +44,10 @@ impl Container {
         let spec = &workload["spec"]["template"]["spec"];
         let container = &spec["containers"][0];
         let pod = format!("{}-{ordinal}", workload["metadata"]["name"].as_str().unwrap());
+        let namespace = workload["metadata"]["namespace"].as_str().unwrap().to_owned();
         let downward = |path: &str| match path {
             "metadata.name" => pod.clone(),
-            "metadata.namespace" => NAMESPACE.to_owned(),
+            "metadata.namespace" => namespace.clone(),
             "spec.nodeName" => node.to_owned(),
             other => panic!("{other} is not known here"),
         };
@@ -66,6 +69,7 @@ impl Container {
             (probe["port"].as_str().unwrap().to_owned(), probe["path"].as_str().unwrap().to_owned())
         });
         Container {
+            namespace: namespace.clone(),
             account: spec["serviceAccountName"].as_str().unwrap().to_owned(),
             arguments: arguments.collect(),
             probes: probes.to_vec(),
@@ -73,7 +77,7 @@ impl Container {
     }
 
     async fn start(&self, rig: &Rig) -> Running {
-        let kubeconfig = kubeconfig_of(rig, &self.account).await;
+        let kubeconfig = kubeconfig_of(rig, &self.namespace, &self.account).await;
         let running = Running::start(exporter(), &kubeconfig, rig.dir(), &self.arguments).await;
         for (port, path) in &self.probes {
             until_healthy(&running, port, path).await;
@@ -100,8 +104,8 @@ async fn until_healthy(running: &Running, port: &str, path: &str) {
 }
 
 /// A kubeconfig with a token of a service account: exactly the rights that the manifests give it.
-async fn kubeconfig_of(rig: &Rig, account: &str) -> PathBuf {
-    let token = rig.kubectl(&["create", "token", account, "-n", NAMESPACE, "--duration=1h"]).await.unwrap();
+async fn kubeconfig_of(rig: &Rig, namespace: &str, account: &str) -> PathBuf {
+    let token = rig.kubectl(&["create", "token", account, "-n", namespace, "--duration=1h"]).await.unwrap();
     // A file of its own for each process: whoever sees its kubeconfig change starts anew.
     let path = rig.dir().join(format!("account-{account}-{}.kubeconfig", next_number()));
     let text = format!(
@@ -143,13 +147,17 @@ async fn uninstall(rig: &Rig, folder: &str) {
 
 /// What no account may do for long: requests that the API server refused since event `from`.
 fn refused(rig: &Rig, from: usize) -> Vec<String> {
-    let events = rig.audit_events().unwrap();
-    let ours = events[from..].iter().filter(|event| {
-        let user = event["user"]["username"].as_str().unwrap_or("");
-        user.starts_with(&format!("system:serviceaccount:{NAMESPACE}:kube-state-metrics"))
-    });
-    let refused = ours.filter(|event| event["responseStatus"]["code"] == 403);
+    let requests = requests_of(rig, from, &format!("system:serviceaccount:{NAMESPACE}:kube-state-metrics"));
+    let refused = requests.iter().filter(|event| event["responseStatus"]["code"] == 403);
     refused.map(|event| format!("{} {}", event["verb"], event["requestURI"])).collect()
+}
+
+/// What an account, or those whose names begin so, asked the API server since event `from`.
+fn requests_of(rig: &Rig, from: usize, account: &str) -> Vec<Value> {
+    let events = rig.audit_events().unwrap();
+    let of =
+        |event: &&Value| event["user"]["username"].as_str().is_some_and(|user| user.starts_with(account));
+    events[from..].iter().filter(of).cloned().collect()
 }
 
 /// Samples of a family.
@@ -421,4 +429,62 @@ async fn the_example_alerts_of_kube_state_metrics_see_another_binary() {
         );
         sleep(Duration::from_millis(500)).await;
     }
+}
+
+/// The shipped manifest: its account may do what is asked with it and nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_shipped_manifest_grants_exactly_what_is_asked_for() {
+    if left_out("the manifest of state metrics") {
+        return;
+    }
+    let rig = small_rig(&[Component::KubeApiserver]).await;
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/manifests/state-metrics.yaml");
+    rig.kubectl(&["create", "namespace", "outrigger"]).await.unwrap();
+    let restricted = ["label", "namespace", "outrigger", "pod-security.kubernetes.io/warn=restricted"];
+    rig.kubectl(&restricted).await.unwrap();
+    let strict = ["apply", "--validate=strict", "--warnings-as-errors", "--server-side", "-f", path];
+    rig.kubectl(&strict).await.unwrap();
+    let get = ["get", "deployment", "outrigger-state-metrics", "-n", "outrigger", "-o", "json"];
+    let deployment: Value = serde_json::from_str(&rig.kubectl(&get).await.unwrap()).unwrap();
+    let before = rig.audit_events().unwrap().len();
+    let running = Container::of_workload(&deployment, 0, "odd-node-1").start(&rig).await;
+    let nodes = count_of(&rig, "/api/v1/nodes").await;
+    until_samples(&running, "kube_node_created", nodes).await;
+    let granted = granted(&rig).await;
+    let deadline = Instant::now() + PATIENCE;
+    let requests = loop {
+        let requests = requests_of(&rig, before, "system:serviceaccount:outrigger:outrigger-state-metrics");
+        let asked: BTreeSet<String> = requests
+            .iter()
+            .filter_map(|event| {
+                let object = &event["objectRef"];
+                let group = object["apiGroup"].as_str().unwrap_or("");
+                Some(format!("{}.{group}", object["resource"].as_str()?))
+            })
+            .collect();
+        if asked == granted {
+            break requests;
+        }
+        assert!(Instant::now() < deadline, "asked for {asked:#?}\ngranted {granted:#?}");
+        sleep(Duration::from_millis(200)).await;
+    };
+    let refused: Vec<&Value> =
+        requests.iter().filter(|event| event["responseStatus"]["code"] == 403).collect();
+    assert!(refused.is_empty(), "{refused:#?}");
+}
+
+/// Resource and group of each rule of the shipped role, all of which are for `list` and `watch`.
+async fn granted(rig: &Rig) -> BTreeSet<String> {
+    let path = "/apis/rbac.authorization.k8s.io/v1/clusterroles/outrigger-state-metrics";
+    let role = rig.api().unwrap().get(path).await.unwrap();
+    let rules = role["rules"].as_array().unwrap();
+    let texts = |value: &Value| {
+        value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert!(rules.iter().all(|rule| texts(&rule["verbs"]) == ["list", "watch"]), "{rules:#?}");
+    let of_rule = |rule: &Value| {
+        let group = texts(&rule["apiGroups"]).remove(0);
+        texts(&rule["resources"]).into_iter().map(move |resource| format!("{resource}.{group}"))
+    };
+    rules.iter().flat_map(of_rule).collect()
 }
