@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use outrigger_kube::{Cluster, ClusterConnection, ConnectOptions, ObjectError, WatchChange, WatchSink};
+use outrigger_kube::{
+    Cluster, ClusterConnection, ConnectOptions, ObjectError, WatchChange, WatchOptions, WatchPhase, WatchSink,
+};
 use outrigger_mirror::{Change, Mirror};
 use outrigger_model::fault::chain;
 use outrigger_rt::metrics::Registry;
@@ -52,6 +54,7 @@ pub(crate) struct ClusterRuntime {
     reporter: Arc<Reporter>,
     /// Somebody besides the jobs reads the namespaces.
     namespaces_wanted: AtomicBool,
+    tee: Mutex<Option<Arc<Tee>>>,
 }
 
 /// The connection, as far as there is one.
@@ -74,6 +77,7 @@ impl ClusterRuntime {
             changes: AtomicU64::new(0),
             reporter,
             namespaces_wanted: AtomicBool::new(false),
+            tee: Mutex::default(),
         }
     }
 
@@ -104,6 +108,20 @@ impl ClusterRuntime {
     /// Whether namespaces are watched even if no job needs them.
     pub(crate) fn want_namespaces(&self, wanted: bool) {
         if self.namespaces_wanted.swap(wanted, Ordering::AcqRel) != wanted {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Lets a second reader have objects, or nobody.
+    pub(crate) fn set_tee(&self, tee: Option<Arc<Tee>>) {
+        let mut current = self.tee.lock();
+        let same = match (&*current, &tee) {
+            (None, None) => true,
+            (Some(current), Some(tee)) => Arc::ptr_eq(current, tee),
+            _ => false,
+        };
+        if !same {
+            *current = tee;
             self.wake.notify_one();
         }
     }
@@ -240,7 +258,58 @@ impl WatchSink for ClusterRuntime {
     }
 }
 
-/// The running watches of a cluster: one for each resource that some job needs.
+/// A second reader of a cluster's objects besides discovery. It gets every object of what it wants from the lists and
+/// watches that discovery has, and has those made that discovery does without.
+#[derive(Clone)]
+pub struct Tee {
+    /// Resources of which it gets whole objects.
+    pub objects: BTreeSet<ResourceKind>,
+    /// Resources of which metadata is enough; where discovery needs whole objects, it gets those.
+    pub metadata: BTreeSet<ResourceKind>,
+    /// Who gets them.
+    pub sink: Arc<dyn WatchSink>,
+}
+
+impl Tee {
+    fn wants(&self, resource: ResourceKind) -> bool {
+        self.objects.contains(&resource) || self.metadata.contains(&resource)
+    }
+}
+
+/// Brings the objects of one watch to the mirror and to the second reader.
+struct Readers {
+    mirror: Option<Arc<ClusterRuntime>>,
+    tee: Option<Arc<Tee>>,
+}
+
+impl Readers {
+    fn sinks(&self) -> impl Iterator<Item = &dyn WatchSink> {
+        let mirror = self.mirror.as_deref().map(|mirror| mirror as &dyn WatchSink);
+        mirror.into_iter().chain(self.tee.as_deref().map(|tee| &*tee.sink))
+    }
+}
+
+impl WatchSink for Readers {
+    fn begin_generation(&self, resource: ResourceKind) {
+        self.sinks().for_each(|sink| sink.begin_generation(resource));
+    }
+
+    fn apply(&self, resource: ResourceKind, change: WatchChange, object: &[u8]) -> Result<(), ObjectError> {
+        // What one of them refuses is not withheld from the other.
+        let results = self.sinks().map(|sink| sink.apply(resource, change, object));
+        results.fold(Ok(()), |all, one| all.and(one))
+    }
+
+    fn commit_generation(&self, resource: ResourceKind) {
+        self.sinks().for_each(|sink| sink.commit_generation(resource));
+    }
+
+    fn unavailable(&self, resource: ResourceKind, phase: WatchPhase) {
+        self.sinks().for_each(|sink| sink.unavailable(resource, phase));
+    }
+}
+
+/// The running watches of a cluster: one for each resource that some job or the second reader needs.
 struct Watches {
     cluster: Cluster,
     running: HashMap<ResourceKind, RunningWatch>,
@@ -249,52 +318,121 @@ struct Watches {
 struct RunningWatch {
     /// Namespaces that would be watched one by one if the whole cluster is forbidden.
     namespaces: Vec<String>,
+    /// Who reads it: the mirror or not, and the second reader.
+    mirrored: bool,
+    tee: Option<Arc<Tee>>,
+    metadata_only: bool,
     _task: AbortOnDropHandle<()>,
 }
 
+/// What is needed of one resource.
+#[derive(Default)]
+struct Need {
+    /// Whether jobs need it, and in which namespaces; `None` in all.
+    mirrored: bool,
+    namespaces: Option<BTreeSet<String>>,
+    tee: Option<Arc<Tee>>,
+}
+
+impl Need {
+    /// A job needs it, too.
+    fn add(&mut self, namespaces: Option<BTreeSet<String>>) {
+        self.namespaces = match (self.mirrored, self.namespaces.take(), namespaces) {
+            (false, _, wanted) => wanted,
+            (true, Some(known), Some(wanted)) => Some(known.into_iter().chain(wanted).collect()),
+            (true, _, _) => None,
+        };
+        self.mirrored = true;
+    }
+
+    fn metadata_only(&self, resource: ResourceKind) -> bool {
+        let mirror_needs_more = self.mirrored && !resource.mirrored_as_metadata();
+        let tee_needs_more = self.tee.as_ref().is_some_and(|tee| tee.objects.contains(&resource));
+        !mirror_needs_more && !tee_needs_more
+    }
+}
+
 impl Watches {
-    /// Starts and stops watches so that exactly what the subscriptions need is watched.
+    /// Starts and stops watches so that exactly what the subscriptions and the second reader need is watched.
     fn adjust(&mut self, runtime: &Arc<ClusterRuntime>, pass: &Pass) {
-        let mut needed: HashMap<ResourceKind, Option<BTreeSet<String>>> = HashMap::new();
-        for subscription in &pass.subscriptions {
-            for resource in subscription.view.resources() {
-                let wanted = subscription.view.namespaces();
-                needed
-                    .entry(resource)
-                    .and_modify(|namespaces| match (namespaces.as_mut(), &wanted) {
-                        (Some(namespaces), Some(wanted)) => namespaces.extend(wanted.iter().cloned()),
-                        _ => *namespaces = None,
-                    })
-                    .or_insert(wanted);
-            }
-        }
-        if runtime.namespaces_wanted.load(Ordering::Acquire) {
-            needed.insert(ResourceKind::Namespace, None);
-        }
-        self.running.retain(|resource, _| {
+        let needed = needs(runtime, pass);
+        self.running.retain(|resource, running| {
             let keep = needed.contains_key(resource);
-            if !keep {
+            if running.mirrored && !needed.get(resource).is_some_and(|need| need.mirrored) {
                 runtime.clear(*resource);
             }
             keep
         });
-        for (resource, namespaces) in needed {
-            let namespaces: Vec<String> = namespaces.into_iter().flatten().collect();
-            let split =
-                || self.cluster.statuses().iter().any(|s| s.resource == resource && s.namespace.is_some());
-            let keep = self.running.get(&resource).is_some_and(|running| {
-                running.namespaces == namespaces || (runtime.is_synced(resource) && !split())
-            });
-            if !keep {
-                self.start(runtime, resource, namespaces);
+        for (resource, need) in needed {
+            if !self
+                .running
+                .get(&resource)
+                .is_some_and(|running| self.suffices(running, runtime, resource, &need))
+            {
+                self.start(runtime, resource, need);
             }
         }
     }
 
-    fn start(&mut self, runtime: &Arc<ClusterRuntime>, resource: ResourceKind, namespaces: Vec<String>) {
-        self.running.remove(&resource);
-        let sink: Arc<dyn WatchSink> = Arc::<ClusterRuntime>::clone(runtime);
-        let task = tokio::spawn(self.cluster.watch_within(resource, namespaces.clone(), sink));
-        self.running.insert(resource, RunningWatch { namespaces, _task: AbortOnDropHandle::new(task) });
+    /// Whether a running watch brings what is needed to those who need it.
+    fn suffices(
+        &self,
+        running: &RunningWatch,
+        runtime: &ClusterRuntime,
+        resource: ResourceKind,
+        need: &Need,
+    ) -> bool {
+        let same_tee = match (&running.tee, &need.tee) {
+            (None, None) => true,
+            (Some(running), Some(needed)) => Arc::ptr_eq(running, needed),
+            _ => false,
+        };
+        if !same_tee
+            || running.mirrored != need.mirrored
+            || running.metadata_only != need.metadata_only(resource)
+        {
+            return false;
+        }
+        let split =
+            || self.cluster.statuses().iter().any(|s| s.resource == resource && s.namespace.is_some());
+        let same_namespaces = running.namespaces.iter().eq(need.namespaces.iter().flatten());
+        same_namespaces || (need.mirrored && runtime.is_synced(resource) && !split())
     }
+
+    fn start(&mut self, runtime: &Arc<ClusterRuntime>, resource: ResourceKind, need: Need) {
+        self.running.remove(&resource);
+        let metadata_only = need.metadata_only(resource);
+        let namespaces: Vec<String> = need.namespaces.into_iter().flatten().collect();
+        let options = WatchOptions {
+            fallback_namespaces: namespaces.clone(),
+            metadata_only,
+            ..WatchOptions::default()
+        };
+        let (mirrored, tee) = (need.mirrored, need.tee);
+        let readers = Readers { mirror: mirrored.then(|| Arc::clone(runtime)), tee: tee.clone() };
+        let task = AbortOnDropHandle::new(tokio::spawn(self.cluster.watch_with(
+            resource,
+            options,
+            Arc::new(readers),
+        )));
+        self.running.insert(resource, RunningWatch { namespaces, mirrored, tee, metadata_only, _task: task });
+    }
+}
+
+fn needs(runtime: &ClusterRuntime, pass: &Pass) -> HashMap<ResourceKind, Need> {
+    let mut needed: HashMap<ResourceKind, Need> = HashMap::new();
+    for subscription in &pass.subscriptions {
+        for resource in subscription.view.resources() {
+            needed.entry(resource).or_default().add(subscription.view.namespaces());
+        }
+    }
+    if runtime.namespaces_wanted.load(Ordering::Acquire) {
+        needed.entry(ResourceKind::Namespace).or_default().add(None);
+    }
+    if let Some(tee) = &*runtime.tee.lock() {
+        for resource in ResourceKind::ALL.into_iter().filter(|resource| tee.wants(*resource)) {
+            needed.entry(resource).or_default().tee = Some(Arc::clone(tee));
+        }
+    }
+    needed
 }

@@ -16,7 +16,7 @@ use outrigger_rt::resolver::Resolver;
 use parking_lot::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::cluster::ClusterRuntime;
+use crate::cluster::{ClusterRuntime, Tee};
 use crate::group_store::GroupStore;
 use crate::kubernetes::{RoleView, UnsupportedField};
 use crate::live_job::{KubernetesProvider, LiveJob, Provider, TargetSink};
@@ -72,6 +72,8 @@ pub struct Discovery {
     options: DiscoveryOptions,
     pub(crate) reporter: Arc<Reporter>,
     pub(crate) state: Arc<Mutex<State>>,
+    /// The cluster, as `outrigger.clusters` names it, of which somebody else reads objects, too.
+    tee: Mutex<Option<(String, Arc<Tee>)>>,
 }
 
 /// What runs.
@@ -109,7 +111,7 @@ impl Discovery {
         let reporter = Arc::new(Reporter::new(options.clock.clone()));
         let state = Arc::new(Mutex::new(State::default()));
         register_metrics(&options.registry, &reporter, &state);
-        Self { options, reporter, state }
+        Self { options, reporter, state, tee: Mutex::default() }
     }
 
     /// Makes the configuration's jobs run, at start and on reload alike. What is the same as before goes on without
@@ -142,6 +144,8 @@ impl Discovery {
         if let Some(sd) = operator_discovery(config) {
             providers.cluster(cluster_key(&sd, config));
         }
+        let tee = self.tee.lock().clone();
+        let teed = tee.as_ref().map(|(name, _)| providers.cluster(cluster_key(&discovery_in(name), config)));
         for (name, job) in &old_jobs {
             if !state.jobs.contains_key(name) {
                 job.retire();
@@ -151,8 +155,19 @@ impl Discovery {
         state.stores = std::mem::take(&mut providers.stores.kept);
         state.clusters = std::mem::take(&mut providers.clusters.kept);
         drop(old_jobs);
-        state.clusters.iter().for_each(|cluster| cluster.runtime.review());
+        for cluster in &state.clusters {
+            let is_teed = teed.as_ref().is_some_and(|teed| Arc::ptr_eq(teed, &cluster.runtime));
+            cluster.runtime.set_tee(tee.as_ref().filter(|_| is_teed).map(|(_, tee)| Arc::clone(tee)));
+            cluster.runtime.review();
+        }
         Ok(())
+    }
+
+    /// Lets somebody else read objects of a cluster (`""`: the default one), from the lists and watches that discovery
+    /// has there. Takes effect with the next [`apply`](Self::apply); the cluster is then connected to even if no job
+    /// needs it.
+    pub fn set_tee(&self, cluster: &str, tee: Option<Tee>) {
+        *self.tee.lock() = tee.map(|tee| (cluster.to_owned(), Arc::new(tee)));
     }
 
     /// Access to the cluster that `outrigger.prometheus_operator` of this (applied) configuration reads its objects
@@ -356,8 +371,13 @@ fn spawn(what: &'static str, task: impl Future<Output = ()> + Send + 'static) ->
 /// A discovery in the cluster that monitors are read from.
 fn operator_discovery(config: &Config) -> Option<KubernetesSd> {
     let settings = config.outrigger.prometheus_operator.as_ref()?;
-    let cluster = Some(settings.cluster.clone()).filter(|name| !name.is_empty());
-    Some(KubernetesSd { cluster, ..KubernetesSd::new(Role::Pod) })
+    Some(discovery_in(&settings.cluster))
+}
+
+/// A discovery in the cluster of this name, or in the default one.
+fn discovery_in(cluster: &str) -> KubernetesSd {
+    let cluster = Some(cluster.to_owned()).filter(|name| !name.is_empty());
+    KubernetesSd { cluster, ..KubernetesSd::new(Role::Pod) }
 }
 
 /// What [`Discovery::operator_access`] gives out.

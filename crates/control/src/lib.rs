@@ -27,6 +27,7 @@ mod self_metrics;
 mod snapshot;
 pub mod store;
 
+pub use cluster::Tee;
 pub use discovery::{ApplyError, ApplyErrors, Discovery, DiscoveryOptions};
 pub use fleet::{ConfigurationBundle, FleetHandle};
 pub use job::Counts;

@@ -1,11 +1,15 @@
 //! Discovery over the simulated API server, through the real list/watch.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use outrigger_control::Tee;
+use outrigger_kube::{ObjectError, WatchChange, WatchSink};
 use outrigger_sim::api_server::{ApiServer, ApiServerOptions};
 use outrigger_sim::store::Store;
-use outrigger_wire::kubernetes::ResourceKind;
-use outrigger_wire::kubernetes::object::{Container, ContainerPort, ObjectMeta, Pod};
+use outrigger_wire::kubernetes::object::{Container, ContainerPort, ObjectMeta, OwnerObject, Pod};
+use outrigger_wire::kubernetes::{ResourceKind, object_meta};
+use parking_lot::Mutex;
 
 use crate::engine::{Rig, wait_until};
 
@@ -187,4 +191,96 @@ async fn a_kubeconfig_that_is_missing_is_named_and_used_once_it_is_there() {
     std::fs::write(&path, server.kubeconfig()).expect("written");
     rig.wait_for(&["all http://10.0.0.1:80/metrics"]).await;
     assert_eq!(error(), "");
+}
+
+/// Keeps the objects that it is given: their bytes by resource and name, and how many lists were whole.
+#[derive(Default)]
+struct Reader {
+    objects: Mutex<BTreeMap<(ResourceKind, String), usize>>,
+    lists: Mutex<BTreeMap<ResourceKind, usize>>,
+}
+
+impl WatchSink for Reader {
+    fn begin_generation(&self, _: ResourceKind) {}
+
+    fn apply(&self, resource: ResourceKind, change: WatchChange, object: &[u8]) -> Result<(), ObjectError> {
+        let name = object_meta(object).map_err(|error| error.to_string())?.name.to_owned();
+        let mut objects = self.objects.lock();
+        match change {
+            WatchChange::Upsert => objects.insert((resource, name), object.len()),
+            WatchChange::Delete => objects.remove(&(resource, name)),
+        };
+        Ok(())
+    }
+
+    fn commit_generation(&self, resource: ResourceKind) {
+        *self.lists.lock().entry(resource).or_default() += 1;
+    }
+}
+
+#[tokio::test]
+async fn a_second_reader_shares_the_watches_of_discovery_and_has_its_own_for_the_rest() {
+    let (server, store, directory) = cluster(&[("web-1", "Running")]).await;
+    for resource in [ResourceKind::ReplicaSet, ResourceKind::ConfigMap] {
+        store.put(&mut OwnerObject { resource, meta: ObjectMeta::named("default", "web") });
+    }
+    let rig = Rig::new();
+    let reader = Arc::new(Reader::default());
+    let kubeconfig = directory.path().join("kubeconfig");
+    let config = format!(
+        "outrigger: {{kubernetes: {{kubeconfig: '{}'}}}}\nscrape_configs:\n- job_name: pods\n  kubernetes_sd_configs: \
+         [{{role: pod, attach_metadata: {{deployment: true}}}}]\n",
+        kubeconfig.display()
+    );
+    let tee = |objects: &[ResourceKind]| Tee {
+        objects: objects.iter().copied().collect(),
+        metadata: [ResourceKind::ConfigMap].into(),
+        sink: Arc::<Reader>::clone(&reader),
+    };
+    rig.discovery.set_tee("", Some(tee(&[ResourceKind::Pod, ResourceKind::ReplicaSet, ResourceKind::Lease])));
+    rig.apply(&config);
+    rig.wait_for(&["pods http://10.0.0.1:80/metrics"]).await;
+    let lists = |resource| reader.lists.lock().get(&resource).copied().unwrap_or(0);
+    let all = [ResourceKind::Pod, ResourceKind::ReplicaSet, ResourceKind::Lease, ResourceKind::ConfigMap];
+    wait_until(|| all.iter().all(|resource| lists(*resource) == 1), || format!("{:?}", reader.lists.lock()))
+        .await;
+    assert_eq!(reader.objects.lock().len(), 3);
+
+    // What changes reaches both.
+    store.put(&mut pod("web-2", "Running"));
+    rig.wait_for(&["pods http://10.0.0.1:80/metrics", "pods http://10.0.0.2:80/metrics"]).await;
+    let has = |name: &str| reader.objects.lock().contains_key(&(ResourceKind::Pod, name.to_owned()));
+    wait_until(|| has("web-2"), || format!("{:?}", reader.objects.lock())).await;
+
+    // One request for each resource, of whole objects where the reader needs them.
+    let requests = server.requests();
+    let of = |resource: ResourceKind| -> Vec<_> {
+        requests.iter().filter(|request| request.path == resource.path()).collect()
+    };
+    for resource in all {
+        assert_eq!(of(resource).len(), 1, "{resource}: {:?}", of(resource));
+        let metadata = of(resource)[0].accept.contains("PartialObjectMetadata");
+        assert_eq!(metadata, resource == ResourceKind::ConfigMap, "{resource}");
+    }
+
+    // Without the reader only what discovery needs is watched, ReplicaSets as metadata again.
+    rig.discovery.set_tee("", None);
+    rig.apply(&config);
+    let watched = || {
+        let clusters = rig.discovery.clusters();
+        let mut watched: Vec<String> =
+            clusters[0].watches.iter().map(|watch| watch.resource.to_string()).collect();
+        watched.sort();
+        watched
+    };
+    wait_until(|| watched() == ["pods", "replicasets.apps"], || format!("{:?}", watched())).await;
+    let metadata = || {
+        let requests = server.requests();
+        let last = requests.iter().rfind(|request| request.path == ResourceKind::ReplicaSet.path());
+        last.is_some_and(|request| request.accept.contains("PartialObjectMetadata"))
+    };
+    wait_until(metadata, || "ReplicaSets as metadata".to_owned()).await;
+    store.put(&mut pod("web-3", "Running"));
+    wait_until(|| rig.engine.urls().len() == 3, || format!("{:?}", rig.engine.urls())).await;
+    assert!(!has("web-3"));
 }
