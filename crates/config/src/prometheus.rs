@@ -34,7 +34,7 @@ pub use outrigger::{
     CentreConfig, CentreTls, CentreToken, ClusterConfig, EtcdConfig, ExcludedObject, KindSelection,
     KubernetesAccess, Limits, OperatorSettings, OutriggerConfig, RelabelingText, RequestBudget, ScrapeClass,
     ScrapeClassAuthorization, ScrapeClassTls, ScrapeLimits, SelfMetricsConfig, SizeLimit, Standby,
-    WorkerConfig,
+    StateMetricsConfig, StatePush, WorkerConfig,
 };
 pub use remote_write::{MetadataConfig, QueueConfig, RemoteWriteConfig, RemoteWriteMessage};
 pub use rule_files::check_rule_file;

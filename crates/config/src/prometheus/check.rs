@@ -75,6 +75,7 @@ fn check_file(file: &ReferencedFile, files: &dyn FileAccess, checked: &mut Check
             return;
         }
         ReferencedFileKind::ScrapeConfigFiles => return,
+        ReferencedFileKind::StateMetrics => true,
         ReferencedFileKind::TlsCertificate | ReferencedFileKind::TlsKey => {
             in_job && checked_by_promtool(&file.key)
         }

@@ -39,6 +39,8 @@ pub enum ReferencedFileKind {
     ScrapeConfigFiles,
     /// Pattern of target files of `file_sd_configs`.
     TargetFiles,
+    /// kube-state-metrics' configuration file.
+    StateMetrics,
 }
 
 /// Joins paths to the directory of the file they stand in, and keeps a list of them.

@@ -5,6 +5,7 @@ mod clusters;
 mod environment;
 mod operator;
 mod self_metrics;
+mod state_metrics;
 mod worker;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ pub use operator::{
     ScrapeClassTls, ScrapeLimits, SizeLimit,
 };
 pub use self_metrics::SelfMetricsConfig;
+pub use state_metrics::{StateMetricsConfig, StatePush};
 pub use worker::WorkerConfig;
 
 use environment::Environment;
@@ -44,6 +46,8 @@ pub struct OutriggerConfig {
     pub prometheus_operator: Option<OperatorSettings>,
     /// `self_metrics`: sent to receivers of their own.
     pub self_metrics: Option<SelfMetricsConfig>,
+    /// `state_metrics`: what kube-state-metrics says, from the watches of discovery.
+    pub state_metrics: Option<StateMetricsConfig>,
     /// `state_encryption_key_file`: key of what is kept on disk with secrets in it, 32 bytes in hexadecimal or base64.
     pub state_encryption_key_file: Option<PathBuf>,
 }
@@ -115,6 +119,9 @@ impl OutriggerConfig {
             self_metrics: section
                 .section("self_metrics")
                 .map(|section| SelfMetricsConfig::read(section, files)),
+            state_metrics: section
+                .section("state_metrics")
+                .map(|section| StateMetricsConfig::read(section, files)),
             state_encryption_key_file: section
                 .get("state_encryption_key_file")
                 .and_then(|value| files.path(&value, ReferencedFileKind::Secret)),

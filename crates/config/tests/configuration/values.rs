@@ -610,3 +610,25 @@ outrigger:
         assert_eq!(errors.lines().count(), 1, "{errors}");
     }
 }
+
+#[test]
+fn state_metrics_have_defaults_and_limits() {
+    let config = |text: &str| load_text(&format!("outrigger:\n  state_metrics: {text}\n"));
+    let read =
+        config("{}").expect("all of it is optional").config.outrigger.state_metrics.expect("a section");
+    assert_eq!((read.cluster, read.config_file, read.push), (None, None, None));
+    let read =
+        config("{cluster: a, push: {}}").expect("valid").config.outrigger.state_metrics.expect("a section");
+    let push = read.push.expect("a section");
+    assert_eq!((push.interval, push.refresh_interval), (Duration::from_secs(30), Duration::from_secs(240)));
+    assert_eq!((&*push.job, push.changes_only), ("kube-state-metrics", false));
+    for (text, key) in [
+        ("{push: {interval: 100ms}}", "interval"),
+        ("{push: {refresh_interval: 5m}}", "refresh_interval"),
+        ("{push: {changes: true}}", "changes"),
+        ("{resources: [pods]}", "resources"),
+    ] {
+        let errors = config(text).expect_err("refused").to_string();
+        assert!(errors.contains("outrigger.state_metrics") && errors.contains(key), "{text}: {errors}");
+    }
+}
