@@ -12,7 +12,11 @@ use outrigger_wire::protobuf::{Field, ProtobufError, Reader};
 use serde_json::Value;
 use thiserror::Error;
 
+pub(crate) mod admission;
+pub(crate) mod condition;
 pub(crate) mod meta;
+pub(crate) mod rbac;
+pub(crate) mod reference;
 
 /// Why an object cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -60,11 +64,20 @@ pub(crate) trait Message<'a>: Default {
     /// When they are malformed.
     fn from_protobuf(bytes: &'a [u8]) -> Result<Self, ObjectError> {
         let mut message = Self::default();
+        message.take_protobuf(bytes)?;
+        Ok(message)
+    }
+
+    /// Takes over all fields of protobuf bytes.
+    ///
+    /// # Errors
+    /// When they are malformed.
+    fn take_protobuf(&mut self, bytes: &'a [u8]) -> Result<(), ObjectError> {
         let mut reader = Reader::new(bytes);
         while let Some((number, field)) = reader.next_field()? {
-            message.take_field(number, field)?;
+            self.take_field(number, field)?;
         }
-        Ok(message)
+        Ok(())
     }
 
     /// Reads a message from a JSON object; `null` is an empty one.
@@ -109,13 +122,18 @@ pub(crate) trait FieldValue<'a>: Default {
     }
 }
 
-/// Declares messages: `number "jsonName" field: Type,`.
+/// Declares messages: `number "jsonName" field: Type,`. After all fields, `inline number field: Type,` is a message
+/// that protobuf nests and whose members JSON has among the outer one's.
 macro_rules! message {
-    ($($(#[$attribute:meta])* pub struct $name:ident { $($(#[$field_attribute:meta])* $number:literal $json:literal $field:ident: $type:ty,)* })*) => {$(
+    ($($(#[$attribute:meta])* pub struct $name:ident {
+        $($(#[$field_attribute:meta])* $number:literal $json:literal $field:ident: $type:ty,)*
+        $(inline $inline_number:literal $inline:ident: $inline_type:ty,)?
+    })*) => {$(
         $(#[$attribute])*
         #[derive(Debug, Default)]
         pub(crate) struct $name<'a> {
             $($(#[$field_attribute])* pub(crate) $field: $type,)*
+            $(pub(crate) $inline: $inline_type,)?
             pub(crate) marker: std::marker::PhantomData<&'a ()>,
         }
 
@@ -128,6 +146,7 @@ macro_rules! message {
             ) -> Result<(), $crate::object::ObjectError> {
                 match number {
                     $($number => $crate::object::FieldValue::take_field(&mut self.$field, number, field),)*
+                    $($inline_number => $crate::object::Message::take_protobuf(&mut self.$inline, field.bytes(number)?),)?
                     _ => Ok(()),
                 }
             }
@@ -139,12 +158,16 @@ macro_rules! message {
             ) -> Result<(), $crate::object::ObjectError> {
                 match name {
                     $($json => $crate::object::FieldValue::take_json(&mut self.$field, value),)*
-                    _ => Ok(()),
+                    _ => {
+                        $($crate::object::Message::take_member(&mut self.$inline, name, value)?;)?
+                        Ok(())
+                    }
                 }
             }
 
             fn check(&self) -> Result<(), $crate::object::ObjectError> {
                 $($crate::object::FieldValue::check(&self.$field)?;)*
+                $($crate::object::Message::check(&self.$inline)?;)?
                 Ok(())
             }
         }
@@ -436,6 +459,23 @@ impl<'a> FieldValue<'a> for Count {
 
     fn take_json(&mut self, value: &'a Value) -> Result<(), ObjectError> {
         self.0 = elements(value)?.len();
+        Ok(())
+    }
+}
+
+/// A message of which only is read whether it is there.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Present(pub(crate) bool);
+
+impl<'a> FieldValue<'a> for Present {
+    fn take_field(&mut self, number: u32, field: Field<'a>) -> Result<(), ObjectError> {
+        field.bytes(number)?;
+        self.0 = true;
+        Ok(())
+    }
+
+    fn take_json(&mut self, value: &'a Value) -> Result<(), ObjectError> {
+        self.0 = !value.is_null();
         Ok(())
     }
 }

@@ -3,12 +3,42 @@
 use crate::family::{FamilyInfo, FamilyKind, Stability};
 use crate::image::Generator;
 use crate::labels::label_pairs;
-use crate::object::meta::ObjectMeta;
+use crate::object::condition::Condition;
+use crate::object::meta::{ObjectMeta, Time};
 use crate::object::{Encoding, KubernetesObject, Message, ObjectError};
-use crate::samples::Samples;
+use crate::samples::{Samples, Value};
 use crate::selection::Selection;
 
+mod certificatesigningrequest;
+mod clusterrole;
+mod clusterrolebinding;
 mod configmap;
+mod endpoints;
+mod endpointslice;
+mod ingress;
+mod ingressclass;
+mod lease;
+mod limitrange;
+mod mutatingadmissionpolicy;
+mod mutatingadmissionpolicybinding;
+mod mutatingwebhookconfiguration;
+mod namespace;
+mod networkpolicy;
+mod persistentvolume;
+mod persistentvolumeclaim;
+mod pod;
+mod resourcequota;
+mod role;
+mod rolebinding;
+mod secret;
+mod service;
+mod serviceaccount;
+mod storageclass;
+mod units;
+mod validatingadmissionpolicy;
+mod validatingadmissionpolicybinding;
+mod validatingwebhookconfiguration;
+mod volumeattachment;
 
 /// A kind of objects: how they are read and what is said of them.
 pub(crate) trait Kind: Send + Sync + 'static {
@@ -125,8 +155,62 @@ impl Resource {
 }
 
 /// All resources, sorted by name.
-pub const ALL: &[Resource] =
-    &[Resource::of::<configmap::ConfigMaps>("configmaps", "*v1.ConfigMap").metadata_only()];
+pub const ALL: &[Resource] = &[
+    Resource::of::<certificatesigningrequest::CertificateSigningRequests>(
+        "certificatesigningrequests",
+        "*v1.CertificateSigningRequest",
+    ),
+    Resource::of::<clusterrolebinding::ClusterRoleBindings>("clusterrolebindings", "*v1.ClusterRoleBinding")
+        .opt_in(),
+    Resource::of::<clusterrole::ClusterRoles>("clusterroles", "*v1.ClusterRole").opt_in().metadata_only(),
+    Resource::of::<configmap::ConfigMaps>("configmaps", "*v1.ConfigMap").metadata_only(),
+    Resource::of::<endpoints::EndpointsKind>("endpoints", "*v1.Endpoints").opt_in(),
+    Resource::of::<endpointslice::EndpointSlices>("endpointslices", "*v1.EndpointSlice"),
+    Resource::of::<ingressclass::IngressClasses>("ingressclasses", "*v1.IngressClass").opt_in(),
+    Resource::of::<ingress::Ingresses>("ingresses", "*v1.Ingress"),
+    Resource::of::<lease::Leases>("leases", "*v1.Lease"),
+    Resource::of::<limitrange::LimitRanges>("limitranges", "*v1.LimitRange"),
+    Resource::of::<mutatingadmissionpolicy::MutatingAdmissionPolicies>(
+        "mutatingadmissionpolicies",
+        "*v1.MutatingAdmissionPolicy",
+    ),
+    Resource::of::<mutatingadmissionpolicybinding::MutatingAdmissionPolicyBindings>(
+        "mutatingadmissionpolicybindings",
+        "*v1.MutatingAdmissionPolicyBinding",
+    ),
+    Resource::of::<mutatingwebhookconfiguration::MutatingWebhookConfigurations>(
+        "mutatingwebhookconfigurations",
+        "*v1.MutatingWebhookConfiguration",
+    ),
+    Resource::of::<namespace::Namespaces>("namespaces", "*v1.Namespace"),
+    Resource::of::<networkpolicy::NetworkPolicies>("networkpolicies", "*v1.NetworkPolicy"),
+    Resource::of::<persistentvolumeclaim::PersistentVolumeClaims>(
+        "persistentvolumeclaims",
+        "*v1.PersistentVolumeClaim",
+    ),
+    Resource::of::<persistentvolume::PersistentVolumes>("persistentvolumes", "*v1.PersistentVolume"),
+    Resource::of::<pod::Pods>("pods", "*v1.Pod"),
+    Resource::of::<resourcequota::ResourceQuotas>("resourcequotas", "*v1.ResourceQuota"),
+    Resource::of::<rolebinding::RoleBindings>("rolebindings", "*v1.RoleBinding").opt_in(),
+    Resource::of::<role::Roles>("roles", "*v1.Role").opt_in().metadata_only(),
+    Resource::of::<secret::Secrets>("secrets", "*v1.Secret"),
+    Resource::of::<serviceaccount::ServiceAccounts>("serviceaccounts", "*v1.ServiceAccount").opt_in(),
+    Resource::of::<service::Services>("services", "*v1.Service"),
+    Resource::of::<storageclass::StorageClasses>("storageclasses", "*v1.StorageClass"),
+    Resource::of::<validatingadmissionpolicy::ValidatingAdmissionPolicies>(
+        "validatingadmissionpolicies",
+        "*v1.ValidatingAdmissionPolicy",
+    ),
+    Resource::of::<validatingadmissionpolicybinding::ValidatingAdmissionPolicyBindings>(
+        "validatingadmissionpolicybindings",
+        "*v1.ValidatingAdmissionPolicyBinding",
+    ),
+    Resource::of::<validatingwebhookconfiguration::ValidatingWebhookConfigurations>(
+        "validatingwebhookconfigurations",
+        "*v1.ValidatingWebhookConfiguration",
+    ),
+    Resource::of::<volumeattachment::VolumeAttachments>("volumeattachments", "*v1.VolumeAttachment"),
+];
 
 /// The wanted families of a kind.
 struct NativeGenerator<K: Kind> {
@@ -236,5 +320,71 @@ pub(crate) fn created(metadata: &ObjectMeta<'_>, samples: &mut Samples) {
 pub(crate) fn resource_version(metadata: &ObjectMeta<'_>, samples: &mut Samples) {
     if let Ok(version) = metadata.resource_version.parse::<f64>() {
         samples.add(&[], &[], version);
+    }
+}
+
+/// `kube_<kind>_deletion_timestamp`.
+pub(crate) fn deleted(metadata: &ObjectMeta<'_>, samples: &mut Samples) {
+    if let Some(seconds) = metadata.deletion_timestamp.and_then(Time::unix) {
+        samples.add(&[], &[], seconds as f64);
+    }
+}
+
+/// `kube_<kind>_metadata_generation`.
+pub(crate) fn generation(metadata: &ObjectMeta<'_>, samples: &mut Samples) {
+    samples.add(&[], &[], metadata.generation as f64);
+}
+
+/// `kube_<kind>_owner`: a sample for each owner, or one with empty texts.
+pub(crate) fn owners(metadata: &ObjectMeta<'_>, samples: &mut Samples) {
+    const LABELS: &[&str] = &["owner_kind", "owner_name", "owner_is_controller"];
+    if metadata.owner_references.is_empty() {
+        return samples.add(LABELS, &[Value::Word(""); 3], 1.0);
+    }
+    for owner in &*metadata.owner_references {
+        let is_controller = truth_text(owner.controller == Some(true));
+        samples.add(LABELS, &[owner.kind, owner.name, is_controller].map(Value::Word), 1.0);
+    }
+}
+
+/// A sample without labels.
+pub(crate) fn number(number: impl Into<i64>, samples: &mut Samples) {
+    samples.add(&[], &[], number.into() as f64);
+}
+
+/// A sample without labels where there is a number.
+pub(crate) fn optional(value: Option<impl Into<i64>>, samples: &mut Samples) {
+    if let Some(value) = value {
+        number(value, samples);
+    }
+}
+
+/// A sample in Unix seconds where there is a time, be it the zero time.
+pub(crate) fn time(time: Option<Time>, samples: &mut Samples) {
+    optional(time.map(Time::unix_or_zero_time), samples);
+}
+
+/// One for true.
+pub(crate) fn truth(value: bool) -> f64 {
+    f64::from(u8::from(value))
+}
+
+/// `true` or `false`.
+pub(crate) fn truth_text(value: bool) -> &'static str {
+    if value { "true" } else { "false" }
+}
+
+/// The three rows of a condition: which status, and whether it has it.
+pub(crate) fn condition_rows(status: &str) -> [(&'static str, f64); 3] {
+    [("True", "true"), ("False", "false"), ("Unknown", "unknown")]
+        .map(|(each, label)| (label, truth(each == status)))
+}
+
+/// `kube_<kind>_status_condition`: three rows for each condition.
+pub(crate) fn conditions(conditions: &[Condition<'_>], samples: &mut Samples) {
+    for condition in conditions {
+        for (status, number) in condition_rows(condition.status) {
+            samples.add(&["condition", "status"], &[condition.kind, status].map(Value::Word), number);
+        }
     }
 }

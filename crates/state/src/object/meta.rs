@@ -68,17 +68,16 @@ const GO_ZERO_TIME: i64 = -62_135_596_800;
 
 impl<'a> FieldValue<'a> for Time {
     fn take_field(&mut self, number: u32, field: Field<'a>) -> Result<(), ObjectError> {
-        let (mut seconds, mut nanos) = (0, 0);
-        let mut reader = Reader::new(field.bytes(number)?);
+        let bytes = field.bytes(number)?;
+        let mut seconds = 0;
+        let mut reader = Reader::new(bytes);
         while let Some((number, field)) = reader.next_field()? {
-            match number {
-                1 => seconds = field.int64(number)?,
-                2 => nanos = field.int32(number)?,
-                _ => {}
+            if number == 1 {
+                seconds = field.int64(number)?;
             }
         }
         // The zero time is sent as nothing, and nothing is read as the zero time.
-        *self = Self { seconds, set: (seconds, nanos) != (0, 0) && seconds != GO_ZERO_TIME };
+        *self = Self { seconds, set: !bytes.is_empty() && seconds != GO_ZERO_TIME };
         Ok(())
     }
 
@@ -101,6 +100,13 @@ impl<'a> FieldValue<'a> for Time {
 /// `resource.Quantity` as its text.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Quantity<'a>(pub(crate) &'a str);
+
+impl Quantity<'_> {
+    /// Its number; `None` for a text that is no quantity, which servers do not send.
+    pub(crate) fn parse(self) -> Option<crate::quantity::Quantity> {
+        crate::quantity::Quantity::parse(self.0)
+    }
+}
 
 impl<'a> FieldValue<'a> for Quantity<'a> {
     fn take_field(&mut self, number: u32, field: Field<'a>) -> Result<(), ObjectError> {
