@@ -94,7 +94,7 @@ impl Proportions {
             ResourceKind::NetworkPolicy => namespaces,
             ResourceKind::ResourceQuota | ResourceKind::LimitRange => namespaces / 2,
             ResourceKind::Role | ResourceKind::RoleBinding => namespaces,
-            ResourceKind::StatefulSet => volumes / 3,
+            ResourceKind::StatefulSet => volumes.div_ceil(3),
             ResourceKind::PersistentVolumeClaim
             | ResourceKind::PersistentVolume
             | ResourceKind::VolumeAttachment => volumes,

@@ -1,12 +1,12 @@
 //! The simulated API server, driven by the product's own list/watch client.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use outrigger_kube::{
-    Cluster, ClusterConnection, ConnectOptions, ObjectError, RequestBudget, WatchChange, WatchPolicy,
-    WatchSink,
+    Cluster, ClusterConnection, ConnectOptions, ObjectError, RequestBudget, WatchChange, WatchPhase,
+    WatchPolicy, WatchSink,
 };
 use outrigger_model::clock::ManualClock;
 use outrigger_model::sample::Timestamp;
@@ -16,6 +16,9 @@ use outrigger_sim::population::{Population, PopulationOptions};
 use outrigger_sim::store::Store;
 use outrigger_wire::kubernetes::{ResourceKind, object_meta};
 use parking_lot::Mutex;
+
+#[path = "sim/state.rs"]
+mod state;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -30,6 +33,7 @@ struct Recorded {
     objects: BTreeMap<(ResourceKind, String, String), String>,
     incoming: BTreeMap<ResourceKind, BTreeMap<(String, String), String>>,
     generations: BTreeMap<ResourceKind, u32>,
+    unavailable: BTreeSet<ResourceKind>,
 }
 
 impl WatchSink for Recorder {
@@ -59,6 +63,10 @@ impl WatchSink for Recorder {
             *kind != resource || incoming.contains_key(&(namespace.clone(), name.clone()))
         });
         *state.generations.entry(resource).or_default() += 1;
+    }
+
+    fn unavailable(&self, resource: ResourceKind, _: WatchPhase) {
+        self.state.lock().unavailable.insert(resource);
     }
 }
 
@@ -93,10 +101,19 @@ async fn scene(minor_version: u32, watched: &[ResourceKind]) -> Scene {
     let population = Population::create(options, store.clone(), Arc::default(), 1_700_000_000);
     let server_options = ApiServerOptions { minor_version, ..ApiServerOptions::default() };
     let server = ApiServer::start(store, server_options).await.expect("loopback is there");
+    let (cluster, directory) = connect(&server, WatchPolicy::default()).await;
+    let recorder = Arc::new(Recorder::default());
+    for &resource in watched {
+        let (cluster, recorder) = (cluster.clone(), recorder.clone());
+        tokio::spawn(async move { cluster.watch(resource, recorder).await });
+    }
+    Scene { server, population, recorder, cluster, _kubeconfig: directory }
+}
+
+async fn connect(server: &ApiServer, policy: WatchPolicy) -> (Cluster, tempfile::TempDir) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("kubeconfig");
     std::fs::write(&path, server.kubeconfig()).expect("a file in it");
-    let policy = WatchPolicy::default();
     let options = ConnectOptions {
         budget: RequestBudget { per_second: 200.0, burst: 200 },
         policy,
@@ -104,12 +121,7 @@ async fn scene(minor_version: u32, watched: &[ResourceKind]) -> Scene {
     };
     let connection = ClusterConnection::Kubeconfig { path, context: None };
     let cluster = Cluster::connect(connection, options).await.expect("the kubeconfig is whole");
-    let recorder = Arc::new(Recorder::default());
-    for &resource in watched {
-        let (cluster, recorder) = (cluster.clone(), recorder.clone());
-        tokio::spawn(async move { cluster.watch(resource, recorder).await });
-    }
-    Scene { server, population, recorder, cluster, _kubeconfig: directory }
+    (cluster, directory)
 }
 
 impl Scene {

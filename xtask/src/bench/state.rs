@@ -26,8 +26,11 @@ use crate::rig::{Cache, Client, Lifetime, Pin, ProcessId, Program, free_port, sp
 
 /// How long the cluster may take to be made, and an exporter to have all of it.
 const PATIENCE: Duration = Duration::from_secs(900);
-/// How long an exporter rests before its memory counts as steady.
-const REST: Duration = Duration::from_secs(60);
+/// How long an exporter rests before its memory counts as steady: Go collects garbage at least every two minutes, and
+/// gives memory back after that.
+const REST: Duration = Duration::from_secs(180);
+/// An exporter that leaves the machine less than this is ended, rather than something else.
+const LEAST_AVAILABLE: u64 = 768 << 20;
 /// Scrapes of each kind; the median is reported.
 const SCRAPES: usize = 3;
 
@@ -156,6 +159,8 @@ async fn measure(
     let began = Instant::now();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let process = Running(spawn(program, &arguments, &plan.folder, &log, Lifetime::Owner)?, address);
+    // Where memory runs out all the same, this one goes.
+    let _ = fs::write(format!("/proc/{}/oom_score_adj", process.0.pid), "1000");
     let run = Run { plan, cluster, process, log };
     let mut measured = Measured { name, ..Measured::default() };
     run.until_all_pods().await.with_context(|| format!("start {name}"))?;
@@ -214,6 +219,7 @@ impl Run<'_> {
     }
 
     fn check(&self, deadline: Instant, what: &str) -> Result<()> {
+        ensure!(available()? > LEAST_AVAILABLE, "the machine has too little memory for it");
         ensure!(self.process.0.is_alive(), "it ended; see {}", self.log.display());
         ensure!(Instant::now() < deadline, "no {what} within {PATIENCE:?}; see {}", self.log.display());
         Ok(())
@@ -285,6 +291,14 @@ impl Run<'_> {
     }
 }
 
+/// Memory that the machine can still give, in bytes.
+fn available() -> Result<u64> {
+    let text = fs::read_to_string("/proc/meminfo").context("read /proc/meminfo")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let number = line.and_then(|line| line.split_ascii_whitespace().next()?.parse::<u64>().ok());
+    Ok(number.context("no MemAvailable in /proc/meminfo")? * 1024)
+}
+
 fn markdown(plan: &StatePlan, measured: &[Measured]) -> String {
     let mut text = String::new();
     let mib = |bytes: u64| format!("{}", bytes >> 20);
@@ -294,7 +308,7 @@ fn markdown(plan: &StatePlan, measured: &[Measured]) -> String {
     let rows: [Row<'_>; 13] = [
         ("peak while starting, MiB", |m| m.start_peak as f64, &as_mib),
         ("peak with the first scrape, MiB", |m| m.scraped_peak as f64, &as_mib),
-        ("resident after a minute of rest, MiB", |m| m.steady as f64, &as_mib),
+        ("resident after three minutes of rest, MiB", |m| m.steady as f64, &as_mib),
         ("resident after the changes, MiB", |m| m.churned as f64, &as_mib),
         ("start to the end of the first whole scrape, s", |m| m.ready_seconds, &seconds),
         ("processor until then, s", |m| m.ready_cpu, &seconds),

@@ -28,15 +28,18 @@ pub struct Evidence<'a> {
     pub excuses: &'a [Excuse],
 }
 
-/// A scraper was killed: what it scraped may be missed for a while.
+/// A scraper was killed: of what it scraped there may be a hole.
+///
+/// The hole is measured in what arrived: scrapes that died with it in its memory are missed like those that it did not
+/// begin any more. What is beyond the allowance is counted as if nobody had been killed.
 #[derive(Debug, Clone)]
 pub struct Excuse {
     /// Its targets.
     pub targets: HashSet<TargetKey>,
-    /// From its death to when its targets must have another owner and their next tick has passed.
-    pub missed: Range<Duration>,
-    /// When it scraped what it can neither have sent nor written to disk before it died.
-    pub lost: Range<Duration>,
+    /// When it was dead.
+    pub at: Duration,
+    /// Scrapes for so long may be missing.
+    pub allowance: Duration,
 }
 
 /// What was found in some stretch of time.
@@ -48,6 +51,8 @@ pub struct Verdict {
     pub missed: u64,
     /// Ticks without a scrape that an excuse covers.
     pub excused_missed: u64,
+    /// Ticks whose scrape did not arrive whole and that an excuse covers, with the samples in [`Verdict::excused_lost`].
+    pub excused_scrapes: u64,
     /// Scrapes beyond the first of a tick.
     pub double: u64,
     /// The longest time between two scrapes of one target.
@@ -66,6 +71,8 @@ pub struct Verdict {
     pub late_markers: u64,
     /// Series that vanished without a stale marker.
     pub missing_markers: u64,
+    /// Series that vanished with a scrape that an excuse covers, whose marker went with it.
+    pub excused_markers: u64,
     /// Scrapes that the scraper took for failed.
     pub failed: u64,
 }
@@ -86,6 +93,7 @@ impl AddAssign for Verdict {
         self.scrapes += other.scrapes;
         self.missed += other.missed;
         self.excused_missed += other.excused_missed;
+        self.excused_scrapes += other.excused_scrapes;
         self.double += other.double;
         self.longest_gap = self.longest_gap.max(other.longest_gap);
         self.latest = self.latest.max(other.latest);
@@ -95,6 +103,7 @@ impl AddAssign for Verdict {
         self.wrong_markers += other.wrong_markers;
         self.late_markers += other.late_markers;
         self.missing_markers += other.missing_markers;
+        self.excused_markers += other.excused_markers;
         self.failed += other.failed;
     }
 }
@@ -117,7 +126,7 @@ pub fn suspects(evidence: &Evidence<'_>, window: &Range<Duration>) -> Vec<(Targe
 /// What happened to a target within `window`, for whoever looks for the reason: times since the window's start.
 pub fn describe(evidence: &Evidence<'_>, target: TargetKey, window: &Range<Duration>) -> String {
     let case = Case::new(evidence, target);
-    let phase = phase(case.served, evidence.interval).as_secs_f64();
+    let phase = case.phase.as_secs_f64();
     let start = window.start.as_secs_f64();
     let mut text = format!(
         "{target}, ticks at {:.3} of every interval:",
@@ -148,15 +157,48 @@ pub fn describe(evidence: &Evidence<'_>, target: TargetKey, window: &Range<Durat
 /// One target.
 struct Case<'a> {
     evidence: &'a Evidence<'a>,
-    target: TargetKey,
     served: &'a [Served],
     account: Option<&'a Account>,
+    phase: Duration,
+    /// Ticks that are excused.
+    excused: HashSet<u128>,
 }
 
 impl<'a> Case<'a> {
     fn new(evidence: &'a Evidence<'a>, target: TargetKey) -> Self {
         let served = evidence.served.get(&target).map_or(&[][..], Vec::as_slice);
-        Self { evidence, target, served, account: evidence.accounts.get(&target) }
+        let phase = phase(served, evidence.interval);
+        let account = evidence.accounts.get(&target);
+        let mut case = Self { evidence, served, account, phase, excused: HashSet::new() };
+        for excuse in evidence.excuses.iter().filter(|excuse| excuse.targets.contains(&target)) {
+            let hole = case.hole(excuse.at);
+            let allowed = excuse.allowance.as_nanos() / evidence.interval.as_nanos();
+            case.excused.extend(hole.take(usize::try_from(allowed).unwrap_or(usize::MAX)));
+        }
+        case
+    }
+
+    /// The tick that a scrape belongs to; scrapes come a little early when the phase was found from late ones.
+    fn tick_of(&self, at: Duration) -> u128 {
+        let tolerance = self.evidence.interval / 50;
+        (at + tolerance).saturating_sub(self.phase).as_nanos() / self.evidence.interval.as_nanos()
+    }
+
+    fn arrived_whole(&self, number: usize) -> bool {
+        let account = self.account.and_then(|account| account.scrapes.get(number));
+        account.is_some_and(|arrived| arrived.kinds == ALL_KINDS)
+    }
+
+    /// The ticks between the last scrape before a moment that arrived whole and the first one after it.
+    fn hole(&self, at: Duration) -> Range<u128> {
+        let arrived = || {
+            let numbered = self.served.iter().enumerate();
+            numbered.filter(|(place, _)| self.arrived_whole(place + 1)).map(|(_, served)| served.at)
+        };
+        let before = arrived().filter(|served| *served <= at).last();
+        let after = arrived().find(|served| *served > at);
+        let first = before.map_or(0, |before| self.tick_of(before) + 1);
+        first..after.map_or(u128::MAX, |after| self.tick_of(after)).max(first)
     }
 
     fn judge(&self, window: &Range<Duration>) -> Verdict {
@@ -177,39 +219,29 @@ impl<'a> Case<'a> {
         numbered.filter(|(_, served)| window.contains(&served.at))
     }
 
-    fn excuse(&self, matches: impl Fn(&Excuse) -> bool) -> bool {
-        self.evidence.excuses.iter().any(|excuse| excuse.targets.contains(&self.target) && matches(excuse))
-    }
-
     fn judge_ticks(&self, window: &Range<Duration>, verdict: &mut Verdict) {
         let interval = self.evidence.interval;
-        let phase = phase(self.served, interval);
-        // A tick's number; scrapes come a little early when the phase was found from late ones.
-        let tolerance = interval / 50;
-        let tick_of = |at: Duration| (at + tolerance).saturating_sub(phase).as_nanos() / interval.as_nanos();
-        let begins = |tick: u128| phase + interval * u32::try_from(tick).unwrap_or(u32::MAX);
+        let begins = |tick: u128| self.phase + interval * u32::try_from(tick).unwrap_or(u32::MAX);
         let mut scrapes: HashMap<u128, u64> = HashMap::new();
         let mut before: Option<Duration> = None;
         for served in self.served {
-            *scrapes.entry(tick_of(served.at)).or_default() += 1;
+            *scrapes.entry(self.tick_of(served.at)).or_default() += 1;
             if window.contains(&served.at) {
                 verdict.scrapes += 1;
-                let late = served.at.saturating_sub(begins(tick_of(served.at)));
+                let late = served.at.saturating_sub(begins(self.tick_of(served.at)));
                 verdict.latest = verdict.latest.max(late);
                 let gap = before.map_or(Duration::ZERO, |before| served.at.saturating_sub(before));
                 verdict.longest_gap = verdict.longest_gap.max(gap);
             }
             before = Some(served.at);
         }
-        let first = tick_of(window.start.saturating_sub(tolerance));
+        let first = self.tick_of(window.start.saturating_sub(interval / 50));
         for tick in (first..).take_while(|tick| begins(*tick) < window.end) {
             if !window.contains(&begins(tick)) {
                 continue;
             }
             match scrapes.get(&tick).copied().unwrap_or(0) {
-                0 if self.excuse(|excuse| excuse.missed.contains(&begins(tick))) => {
-                    verdict.excused_missed += 1
-                }
+                0 if self.excused.contains(&tick) => verdict.excused_missed += 1,
                 0 => verdict.missed += 1,
                 scrapes => verdict.double += scrapes - 1,
             }
@@ -220,7 +252,8 @@ impl<'a> Case<'a> {
         for (number, served) in self.within(window) {
             let arrived = account.scrapes.get(number).copied().unwrap_or_default();
             let lost = u64::from((ALL_KINDS & !arrived.kinds).count_ones());
-            if self.excuse(|excuse| excuse.lost.contains(&served.at)) {
+            if lost > 0 && self.excused.contains(&self.tick_of(served.at)) {
+                verdict.excused_scrapes += 1;
                 verdict.excused_lost += lost;
             } else {
                 verdict.lost += lost;
@@ -248,7 +281,7 @@ impl<'a> Case<'a> {
             {
                 due.insert((Series::Turn(before), at));
                 let mut lost = self.served.iter().take(number - 1).skip(last);
-                if lost.any(|served| self.excuse(|excuse| excuse.lost.contains(&served.at))) {
+                if lost.any(|served| self.excused.contains(&self.tick_of(served.at))) {
                     excused.insert(Series::Turn(before));
                 }
             }
@@ -261,7 +294,7 @@ impl<'a> Case<'a> {
             .filter(|(series, at)| in_window.contains(at) && !markers.iter().any(|(s, _)| s == series));
         for (series, _) in missing {
             if excused.contains(series) {
-                verdict.excused_lost += 1;
+                verdict.excused_markers += 1;
             } else {
                 verdict.missing_markers += 1;
             }
@@ -378,11 +411,24 @@ mod tests {
         at.remove(5);
         let mut lacking = account(10);
         lacking.scrapes[4].kinds = 0;
-        let seconds = |from, to| Duration::from_secs(from)..Duration::from_secs(to);
-        let excuse = Excuse { targets: HashSet::from([KEY]), missed: seconds(22, 30), lost: seconds(15, 17) };
-        let verdict = verdict(served(&at), lacking, &[excuse]);
-        assert_eq!((verdict.missed, verdict.excused_missed), (0, 1), "{verdict:?}");
-        assert_eq!((verdict.lost, verdict.excused_lost), (0, 6), "{verdict:?}");
+        // The fifth scrape, at 21 s, was lost and the tick at 26 s missed.
+        lacking.scrapes[4].kinds = ALL_KINDS;
+        lacking.scrapes[5].kinds = 0;
+        let excuse = |allowance| Excuse {
+            targets: HashSet::from([KEY]),
+            at: Duration::from_secs(22),
+            allowance: Duration::from_secs(allowance),
+        };
+        let found = verdict(served(&at), lacking.clone(), &[excuse(10)]);
+        assert_eq!((found.missed, found.excused_missed), (0, 1), "{found:?}");
+        assert_eq!((found.lost, found.excused_scrapes, found.excused_lost), (0, 1, 6), "{found:?}");
+        // The allowance is for both together.
+        let found = verdict(served(&at), lacking.clone(), &[excuse(9)]);
+        assert_eq!((found.missed, found.lost, found.excused_lost), (1, 0, 6), "{found:?}");
+        // What is elsewhere is not excused.
+        lacking.scrapes[8].kinds = 1;
+        let found = verdict(served(&at), lacking, &[excuse(60)]);
+        assert_eq!((found.missed, found.lost, found.excused_lost), (0, 5, 6), "{found:?}");
     }
 
     #[test]
@@ -413,10 +459,14 @@ mod tests {
         assert_eq!((found.wrong_markers, found.missing_markers, found.late_markers), (0, 0, 0));
         assert_eq!(found.lost, 6, "{found:?}");
         // Nobody marked it: the marker may have been lost together with the scrape.
-        let seconds = |from, to| Duration::from_secs(from)..Duration::from_secs(to);
-        let excuse = Excuse { targets: HashSet::from([KEY]), missed: seconds(0, 0), lost: seconds(15, 17) };
+        let (at, allowance) = (Duration::from_secs(17), Duration::from_secs(10));
+        let excuse = Excuse { targets: HashSet::from([KEY]), at, allowance };
         let found = verdict(served(&PUNCTUAL), account.clone(), &[excuse]);
-        assert_eq!((found.missing_markers, found.excused_lost), (0, 7), "{found:?}");
+        assert_eq!(
+            (found.missing_markers, found.excused_markers, found.excused_lost),
+            (0, 1, 6),
+            "{found:?}"
+        );
         let found = verdict(served(&PUNCTUAL), account, &[]);
         assert_eq!(found.missing_markers, 1, "{found:?}");
     }
