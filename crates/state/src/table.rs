@@ -7,6 +7,7 @@ use hashbrown::hash_table::Entry;
 use hashbrown::{HashMap, HashTable};
 use outrigger_wire::protobuf::put_varint;
 use rapidhash::fast::RandomState;
+use rapidhash::quality::RandomState as NameHasher;
 
 use crate::block::{Block, ObjectHashes, ROWS};
 use crate::dictionary::Dictionary;
@@ -71,7 +72,7 @@ pub(crate) struct Table {
     seen: Vec<u32>,
     free: Vec<u32>,
     index: HashTable<u32>,
-    hashers: (RandomState, RandomState),
+    hashers: (NameHasher, NameHasher),
     generation: u32,
     synced: bool,
     scratch: Vec<u8>,
@@ -96,7 +97,7 @@ impl Table {
             seen: Vec::new(),
             free: Vec::new(),
             index: HashTable::new(),
-            hashers: (RandomState::new(), RandomState::new()),
+            hashers: (NameHasher::new(), NameHasher::new()),
             generation: 0,
             synced: false,
             scratch: Vec::new(),
@@ -219,8 +220,11 @@ impl Table {
     }
 
     fn object(&self, samples: &Samples) -> ObjectHashes {
-        let key = (samples.namespace.as_str(), samples.name.as_str());
-        let key = (self.hashers.0.hash_one(key), self.hashers.1.hash_one(key));
+        // One run of bytes: of a pair of texts rapidhash makes the same hash too often for hashes that stand for names.
+        let mut key = Vec::with_capacity(2 + samples.namespace.len() + samples.name.len());
+        put_packed_text(samples.namespace.as_bytes(), &mut key);
+        key.extend_from_slice(samples.name.as_bytes());
+        let key = (self.hashers.0.hash_one(&*key), self.hashers.1.hash_one(&*key));
         ObjectHashes { key, uid: uid_hash(&samples.uid) }
     }
 
@@ -289,4 +293,32 @@ impl Table {
 
 fn key_of(blocks: &[Arc<Block>], slot: u32) -> (u64, u64) {
     blocks[slot as usize / ROWS].object(slot as usize % ROWS).key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_with_short_and_similar_names_are_all_kept() {
+        let (mut table, mut dictionary, mut samples) =
+            (Table::new(&[]), Dictionary::default(), Samples::default());
+        let mut objects = 0;
+        for namespace in ["", "a", "b", "ns", "ns1", "default"] {
+            for prefix in ["", "o", "a-", "pod-with-a-long-name-5d4f9c7b6-"] {
+                for number in 0..1_000 {
+                    samples.clear();
+                    samples.set_object(namespace, &format!("{prefix}{number}"), "");
+                    table.upsert(&samples, &mut dictionary);
+                    objects += 1;
+                    assert_eq!(table.len(), objects, "{namespace}/{prefix}{number}");
+                }
+            }
+        }
+        for (namespace, name) in [("a", "bc"), ("ab", "c"), ("abc", "")] {
+            samples.set_object(namespace, name, "");
+            table.upsert(&samples, &mut dictionary);
+        }
+        assert_eq!(table.len(), objects + 3);
+    }
 }

@@ -48,6 +48,9 @@ pub struct CustomResource {
     common_labels: Vec<BTreeMap<String, String>>,
 }
 
+/// Labels of a sample that are kept one by one.
+const MOST_NAMED: usize = 60;
+
 /// What a configuration means for a cluster.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Resolution {
@@ -194,7 +197,7 @@ impl CustomGenerator {
 
 impl Family {
     fn say(&self, labels: &Labels<'_>, identity: Identity<'_>, number: f64, samples: &mut Samples) {
-        if self.labels.has_wildcard() || self.each.labels.has_wildcard() {
+        if self.labels.has_wildcard() || self.each.labels.has_wildcard() || labels.len() > MOST_NAMED {
             let pairs: Vec<(String, &str)> =
                 labels.iter().map(|(name, value)| (name.clone().into_owned(), &**value)).collect();
             samples.add_pairs(&[], &[], &pairs, number);
