@@ -195,7 +195,7 @@ impl<'a> Case<'a> {
             let numbered = self.served.iter().enumerate();
             numbered.filter(|(place, _)| self.arrived_whole(place + 1)).map(|(_, served)| served.at)
         };
-        let before = arrived().filter(|served| *served <= at).last();
+        let before = arrived().rfind(|served| *served <= at);
         let after = arrived().find(|served| *served > at);
         let first = before.map_or(0, |before| self.tick_of(before) + 1);
         first..after.map_or(u128::MAX, |after| self.tick_of(after)).max(first)

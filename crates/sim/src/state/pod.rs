@@ -152,7 +152,6 @@ impl Object {
         status.int(17, 1);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what a kubelet knows of a container")]
     fn container_status(
         &self,
         status: &mut Writer<'_>,
@@ -165,7 +164,8 @@ impl Object {
     ) {
         let identity = |at: u64| names::digest(self.random(at + serial * 100 + shape.name.len() as u64));
         let setup = shape.name == SETUP.name;
-        let restarts = if runs && shape.name == MAIN.name && self.random(9) % 20 == 0 { 3 } else { 0 };
+        let restarts =
+            if runs && shape.name == MAIN.name && self.random(9).is_multiple_of(20) { 3 } else { 0 };
         let terminated = |state: &mut Writer<'_>, code: i64, reason: &str, at: i64| {
             state.message(3, |terminated| {
                 terminated.int(1, code);
