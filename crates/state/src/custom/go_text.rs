@@ -71,7 +71,8 @@ pub(super) fn go_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "<nil>",
         Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_i64() => "int64",
+        // -0 is an integer there, see above.
+        Value::Number(number) if number.is_i64() || number.as_f64() == Some(0.0) => "int64",
         Value::Number(_) => "float64",
         Value::String(_) => "string",
         Value::Array(_) => "[]interface {}",

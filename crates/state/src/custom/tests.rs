@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
@@ -138,11 +139,15 @@ fn rendered(config: &str, served: &[ServedKind], objects: &[(&str, Value)]) -> (
         (resource.table_name(), resource.generator(&Selection::default(), report))
     });
     let image = StateImage::new(generators.collect());
+    for (table, _) in image.resources() {
+        image.begin_generation(table);
+    }
     for (table, object) in objects {
         let table = image.table(table).expect("a table");
         let bytes = object.to_string().into_bytes();
-        image.begin_generation(table);
         image.upsert(table, Encoding::Json, &bytes, &mut image.samples(table)).expect("an object");
+    }
+    for (table, _) in image.resources() {
         image.commit_generation(table);
     }
     let mut text = Vec::new();
@@ -204,6 +209,49 @@ fn the_examples_of_the_documentation_give_their_lines() {
         format!("kube_customresource_status_phase{{{fixed},phase=\"foo\"}} 1"),
     ];
     assert_eq!(text.lines().collect::<Vec<_>>(), want);
+}
+
+#[test]
+fn random_objects_give_the_lines_and_errors_of_the_real_program() {
+    let data: Value = serde_json::from_str(testdata!("random/objects.json")).expect("JSON");
+    let served: Vec<ServedKind> = array(&data["crds"]).iter().flat_map(|crd| served_kinds(crd).0).collect();
+    let config = testdata!("random/crs.yaml");
+    let resources = read(config).config.resolve(&served).resources;
+    let tables: Vec<_> =
+        resources.iter().map(|resource| (resource.table_name(), resource.gvk.clone())).collect();
+    let mut objects = Vec::new();
+    for (table, GroupVersionKind { group, version, kind }) in &tables {
+        for object in array(&data["objects"]) {
+            let mut object = object.clone();
+            object["apiVersion"] = format!("{group}/{version}").into();
+            object["kind"] = kind.as_str().into();
+            objects.push((table.as_str(), object));
+        }
+    }
+    let (ours, reported) = rendered(config, &served, &objects);
+    let theirs = testdata!("random/metrics.txt");
+    let split = |text: &str| -> (Vec<String>, Vec<String>) {
+        let (headers, mut samples): (Vec<String>, _) =
+            text.lines().map(str::to_owned).partition(|line| line.starts_with('#'));
+        samples.sort_unstable();
+        (headers, samples)
+    };
+    assert_eq!(split(&ours), split(theirs));
+    let reported: BTreeSet<String> = reported
+        .iter()
+        .map(|line| {
+            let (family, rest) = line[3..].split_once(" of ").expect("family and object");
+            format!("{family}: {}", rest.split_once(": ").expect("object and error").1)
+        })
+        .collect();
+    let errors: Value = serde_json::from_str(testdata!("random/errors.json")).expect("JSON");
+    let errors: BTreeSet<String> = array(&errors)
+        .iter()
+        .map(|pair| {
+            format!("{}: {}", pair[0].as_str().unwrap_or_default(), pair[1].as_str().unwrap_or_default())
+        })
+        .collect();
+    assert_eq!(reported, errors);
 }
 
 #[test]
