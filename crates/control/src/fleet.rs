@@ -21,7 +21,7 @@ mod views;
 mod wanted;
 mod workers;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ use outrigger_wire::centre::{
     Configuration, File, Hello, Inheritance, JobConfiguration, Rejected, from_worker,
 };
 
-use crate::assignment::{Balance, TargetKey};
+use crate::assignment::{Balance, TargetKey, WorkerId};
 
 pub use driver::{FleetDriverOptions, FleetHandle};
 pub use memory::RecalledView;
@@ -38,6 +38,7 @@ pub use outgoing::Outgoing;
 pub use views::{TargetCounts, WorkerState, WorkerView};
 pub use wanted::Scale;
 
+use liveness::HeardOf;
 use placement::{Moves, Orphan};
 use targets::{KeyMap, KeySet, Targets};
 use workers::{Outside, Workers};
@@ -157,9 +158,13 @@ pub enum FleetEvent {
     Probed {
         /// Name.
         worker: Arc<str>,
-        /// What answered; `None` when nobody did.
-        alive: Option<Alive>,
+        /// What came back.
+        answer: ProbeAnswer,
     },
+    /// A worker that another master leads has opened a stream on which it tells what its heirs need.
+    KeeperOpened(Arc<str>),
+    /// Such a stream has ended.
+    KeeperClosed(Arc<str>),
     /// The worker's record is in the store, or cannot be written.
     Recorded {
         /// Name.
@@ -167,6 +172,17 @@ pub enum FleetEvent {
     },
     /// Time went by.
     Tick,
+}
+
+/// What comes of asking a worker whether it lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProbeAnswer {
+    /// A process of its name has answered.
+    Alive(Alive),
+    /// Its machine says that nothing listens there: the process is gone.
+    Refused,
+    /// Nothing that means something: the process is gone, or it cannot be reached.
+    Silence,
 }
 
 /// The answer of a worker that was asked whether it lives.
@@ -262,12 +278,16 @@ pub struct Fleet {
     moves: Moves,
     /// Scraped by a worker though it is no target (any more, or as far as is known).
     outside: KeyMap<Vec<Outside>>,
+    /// What workers have ended lately: when, and who.
+    ended: VecDeque<(Millis, TargetKey, WorkerId)>,
     /// Targets that went and may be scraped by a worker that was not heard yet: if they come back they are not new.
     suspects: KeySet,
     /// What the last owner left of targets that have none now, and when that was.
     estates: KeyMap<(Inheritance, Millis)>,
     /// Targets that went while nobody scraped them; some worker is to write their stale markers.
     orphans: Vec<Orphan>,
+    /// Workers of another leader, as far as they tell this master something.
+    heard_of: HashMap<Arc<str>, HeardOf>,
     /// What workers of another leader scrape and discovery has not found here.
     kept: KeySet,
     configuration: Option<ConfigurationBundle>,
@@ -309,9 +329,11 @@ impl Fleet {
             balance: Balance::new(),
             moves: Moves::default(),
             outside: KeyMap::default(),
+            ended: VecDeque::new(),
             suspects: KeySet::default(),
             estates: KeyMap::default(),
             orphans: Vec::new(),
+            heard_of: HashMap::new(),
             kept: KeySet::default(),
             configuration: None,
             configuration_changes: 0,
@@ -337,7 +359,9 @@ impl Fleet {
             FleetEvent::Heard { session, message } => self.heard(now, session, message),
             FleetEvent::Kept { job, ids, gone } => self.kept(&job, &ids, &gone),
             FleetEvent::Disconnected { session } => self.disconnected(now, session),
-            FleetEvent::Probed { worker, alive } => self.probed(now, &worker, alive),
+            FleetEvent::Probed { worker, answer } => self.probed(now, &worker, answer),
+            FleetEvent::KeeperOpened(worker) => self.keeper_opened(worker),
+            FleetEvent::KeeperClosed(worker) => self.keeper_closed(now, &worker),
             FleetEvent::Recorded { worker } => self.recorded(now, &worker),
             FleetEvent::Tick => self.tick(now),
         }

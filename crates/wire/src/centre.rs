@@ -3,7 +3,7 @@
 //!
 //! `Work` is for the master that leads. On `Keep` a worker tells each of the others what the heirs of its targets will
 //! need, in case that one leads when the worker dies: a `Hello` without targets, then `Costs` with series sets, and
-//! `Names`. A master that leads refuses it; it answers nothing else.
+//! `Names`. It answers nothing but `Rejected`: a master that leads, or does so from now on, ends it.
 //!
 //! Fields are only ever added, and never change their number or meaning, so that an old worker works with a new master
 //! and the reverse: what a reader does not know it skips, what is missing has its default. A change that this cannot
@@ -405,6 +405,8 @@ pub enum RejectReason {
     BadHello = 6,
     /// The worker was too slow to take its messages; it may come again at once.
     TooSlow = 7,
+    /// On `Keep`: this master leads.
+    Leads = 8,
 }
 
 /// The scrape and remote-write configuration, whole or what changed.

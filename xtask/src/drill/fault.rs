@@ -1,6 +1,5 @@
 //! What can fail in a drill, and what it is an excuse for.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -10,14 +9,6 @@ use outrigger_sim::receiver::Answer;
 use tokio::time::{Instant, sleep};
 
 use super::stage::Stage;
-
-/// Samples stay so long in a worker's memory before they are sent or on disk: the deadline of a batch in the drill's
-/// configuration, and a request.
-const IN_MEMORY: Duration = Duration::from_secs(3);
-/// A scrape that was due so shortly before the kill may not have begun.
-const DYING: Duration = Duration::from_millis(250);
-/// How long a deed may take that the program itself does at once: a process's start, an election's last step.
-const LEEWAY: Duration = Duration::from_secs(2);
 
 /// A part that fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -87,11 +78,6 @@ impl Fault {
         };
         Ok(fault)
     }
-
-    /// Whether nobody can give a dead worker's targets to others while it lasts.
-    fn stops_assignment(self) -> bool {
-        matches!(self, Fault::Centre | Fault::ActiveMaster | Fault::EverythingRestarted)
-    }
 }
 
 /// Faults at the same time: one or two.
@@ -127,13 +113,13 @@ impl Combination {
 pub(super) struct Course {
     /// Counts the combinations, so that each takes another member, worker and kind of failure.
     pub(super) turn: usize,
-    /// Killed workers, with their targets and the time.
-    killed: Vec<(Vec<Fault>, HashSet<outrigger_sim::drill::TargetKey>, Duration)>,
+    /// Killed workers: of each one's targets the scrapes of one interval and a lease may be missing.
+    killed: Vec<Excuse>,
 }
 
 impl Stage {
     /// Lets one of a combination's faults begin.
-    pub(super) async fn begin(&mut self, fault: Fault, of: &Combination, course: &mut Course) -> Result<()> {
+    pub(super) async fn begin(&mut self, fault: Fault, course: &mut Course) -> Result<()> {
         let turn = course.turn;
         match fault {
             Fault::ApiServer => self.api.close(),
@@ -163,9 +149,9 @@ impl Stage {
             Fault::OneWorker => {
                 let worker = turn % self.workers.len();
                 let targets = self.workers[worker].targets().await?;
-                let at = self.targets.now();
                 self.workers[worker].kill().await?;
-                course.killed.push((of.0.clone(), targets, at));
+                let allowance = self.scale.interval + self.scale.lease;
+                course.killed.push(Excuse { targets, at: self.targets.now(), allowance });
             }
             Fault::AllWorkersRestarted => self.restart(false).await?,
             Fault::EverythingRestarted => self.restart(true).await?,
@@ -238,17 +224,7 @@ impl Stage {
             }
             sleep(Duration::from_millis(100)).await;
         }
-        for (faults, targets, at) in course.killed.drain(..) {
-            let lease = self.scale.lease;
-            let due = if faults.iter().any(|fault| fault.stops_assignment()) {
-                // Who leads now waits a lease for workers that it has not heard yet.
-                self.targets.now() + lease
-            } else {
-                at + lease
-            };
-            let missed = at.saturating_sub(DYING)..due + self.scale.interval + LEEWAY;
-            excuses.push(Excuse { targets, missed, lost: at.saturating_sub(IN_MEMORY)..at + LEEWAY });
-        }
+        excuses.append(&mut course.killed);
         Ok(())
     }
 }

@@ -100,7 +100,7 @@ async fn run_one(
     let interval = plan.scale.interval;
     let until = Instant::now() + interval * plan.fault_intervals;
     for fault in &combination.0 {
-        stage.begin(*fault, combination, course).await?;
+        stage.begin(*fault, course).await?;
         // Not both within one interval, so that the second meets what the first has done.
         sleep(interval / 2).await;
     }
@@ -210,7 +210,7 @@ fn describe_suspects(stage: &Stage, excuses: &[Excuse], windows: &[(String, Rang
 /// One line for whoever waits.
 fn line(verdict: &Verdict) -> String {
     format!(
-        "{} scrapes, {} missed, {} double, {} lost, {} wrong and {} missing markers, {} failed; excused: {} missed, {} lost; longest gap {:.1} s, latest {:.1} s",
+        "{} scrapes, {} missed, {} double, {} lost, {} wrong and {} missing markers, {} failed; of a killed worker: {} missed, {} scrapes and {} markers lost with it; longest gap {:.1} s, latest {:.1} s",
         verdict.scrapes,
         verdict.missed,
         verdict.double,
@@ -219,7 +219,8 @@ fn line(verdict: &Verdict) -> String {
         verdict.missing_markers,
         verdict.failed,
         verdict.excused_missed,
-        verdict.excused_lost,
+        verdict.excused_scrapes,
+        verdict.excused_markers,
         verdict.longest_gap.as_secs_f64(),
         verdict.latest.as_secs_f64(),
     )
@@ -239,7 +240,7 @@ impl Report {
     /// The report as Markdown.
     pub fn markdown(&self) -> String {
         let mut text = String::from(
-            "| down | scrapes | missed | double | lost | wrong markers | missing markers | late markers | failed | repeated | killed worker: missed, lost | longest gap s | latest s |\n\
+            "| down | scrapes | missed | double | lost | wrong markers | missing markers | late markers | failed | repeated | killed worker's: missed, scrapes lost, markers lost | longest gap s | latest s |\n\
              |---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
         );
         let mut total = Verdict::default();
@@ -266,7 +267,7 @@ impl Report {
 fn row(text: &mut String, name: &str, verdict: &Verdict) {
     let _ = writeln!(
         text,
-        "| {name} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {}, {} | {:.1} | {:.1} |",
+        "| {name} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {}, {}, {} | {:.1} | {:.1} |",
         verdict.scrapes,
         verdict.missed,
         verdict.double,
@@ -277,7 +278,8 @@ fn row(text: &mut String, name: &str, verdict: &Verdict) {
         verdict.failed,
         verdict.repeated,
         verdict.excused_missed,
-        verdict.excused_lost,
+        verdict.excused_scrapes,
+        verdict.excused_markers,
         verdict.longest_gap.as_secs_f64(),
         verdict.latest.as_secs_f64(),
     );

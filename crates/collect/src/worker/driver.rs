@@ -274,10 +274,7 @@ impl Driver {
                     self.series_changed();
                     None
                 }
-                Woken::Keeper(event) => {
-                    self.keeper_changed(event);
-                    None
-                }
+                Woken::Keeper(event) => self.keeper_changed(event).map(Event::Leads),
                 Woken::Saved(took, result) => {
                     self.saved(took, result);
                     None

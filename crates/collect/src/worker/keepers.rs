@@ -8,7 +8,9 @@ use outrigger_model::fault;
 use outrigger_model::target::TargetId;
 use outrigger_rt::grpc::GrpcChannel;
 use outrigger_rt::resolver::Resolver;
-use outrigger_wire::centre::{FromMaster, FromWorker, Hello, KEEP_PATH, Names, from_master, from_worker};
+use outrigger_wire::centre::{
+    FromMaster, FromWorker, Hello, KEEP_PATH, Names, RejectReason, from_master, from_worker,
+};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -63,6 +65,15 @@ pub(crate) struct Event {
     url: String,
     /// The new stream; `None` when it has ended.
     stream: Option<mpsc::Sender<FromWorker>>,
+    /// It has ended since this master leads.
+    leads: bool,
+}
+
+impl Event {
+    /// The master, if it says that it leads.
+    pub(crate) fn leader(&self) -> Option<&str> {
+        self.leads.then_some(&*self.url)
+    }
 }
 
 impl Default for Keepers {
@@ -200,14 +211,16 @@ async fn one_stream(
     if sender.send(first).await.is_err() {
         return StreamEnd::Broke("it has ended at once".to_owned());
     }
-    let tell = |stream| {
+    let tell = |stream, leads| {
         // Without a receiver the worker is ending.
-        let _ = events.send(Event { url: url.to_owned(), stream });
+        let _ = events.send(Event { url: url.to_owned(), stream, leads });
     };
-    tell(Some(sender));
+    tell(Some(sender), false);
+    let mut leads = false;
     let end = loop {
         match receiver.next().await {
             Ok(Some(FromMaster { kind: Some(from_master::Kind::Rejected(rejected)) })) => {
+                leads = rejected.reason() == RejectReason::Leads;
                 break StreamEnd::Refused(rejected.message);
             }
             // Something that only a later version knows.
@@ -216,6 +229,6 @@ async fn one_stream(
             Err(error) => break StreamEnd::Broke(fault::chain(&error)),
         }
     };
-    tell(None);
+    tell(None, leads);
     end
 }

@@ -36,6 +36,8 @@ pub(crate) enum Event {
     Broke(String),
     /// A message.
     Heard(FromMaster),
+    /// This master says that it leads.
+    Leads(String),
     /// The process is to end.
     Stop {
         /// How long targets may be handed over.
@@ -223,6 +225,7 @@ impl Session {
             Event::Opened => self.opened(now),
             Event::Broke(reason) => self.broke(now, reason),
             Event::Heard(message) => self.heard(now, message),
+            Event::Leads(address) => self.leads(address),
             Event::Stop { grace } => self.stop(now, grace),
             Event::Empty if self.leaving.is_some() => self.end(),
             Event::Empty => Vec::new(),
@@ -357,6 +360,21 @@ impl Session {
         self.hint.clone_from(&leader);
         self.hints += u32::from(leader.is_some());
         self.give_up(now, Warning::NotLeader { address, leader })
+    }
+
+    /// One that has a master stays with it: it hears from there when that is no longer right.
+    fn leads(&mut self, address: String) -> Vec<Effect> {
+        match self.state {
+            State::Apart { .. } => {
+                self.hint = Some(address);
+                self.dial()
+            }
+            State::Dialling { .. } | State::Greeting { .. } => {
+                self.hint = Some(address);
+                Vec::new()
+            }
+            State::Joined(_) | State::Ended => Vec::new(),
+        }
     }
 
     fn beat(&mut self, now: Millis, address: String, beat: &Beat) -> Vec<Effect> {

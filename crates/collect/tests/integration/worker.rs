@@ -21,8 +21,8 @@ use outrigger_rt::server::{Server, ServerConfig};
 use outrigger_storage::sealed::Key;
 use outrigger_wire::centre::{
     AssignBuilder, Beat, Configuration, File, FromMaster, FromWorker, Hello, Inheritance, JobConfiguration,
-    RejectReason, Rejected, Release, Released, Remove, TargetIds, WORK_PATH, Welcome, WorkerStatus,
-    from_master, from_worker,
+    KEEP_PATH, RejectReason, Rejected, Release, Released, Remove, TargetIds, WORK_PATH, Welcome,
+    WorkerStatus, from_master, from_worker,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -771,4 +771,80 @@ async fn series_that_vanish_during_a_restart_get_their_markers() {
     assert!(!directory.path().join("worker.series").exists());
     process.stop().await;
     assert!(directory.path().join("worker.series").exists());
+}
+
+/// A master that does not lead, and what a worker tells it.
+async fn standby()
+-> (String, mpsc::UnboundedReceiver<(DuplexReceiver<FromWorker>, mpsc::Sender<FromMaster>)>, DropGuard) {
+    let (sender, streams) = mpsc::unbounded_channel();
+    let keep = duplex_service(KEEP_PATH, Tokens::default(), move |_, from, to: mpsc::Sender<FromMaster>| {
+        let sender = sender.clone();
+        async move {
+            let closed = to.clone();
+            let _ = sender.send((from, to));
+            closed.closed().await;
+        }
+        .boxed()
+    });
+    let server = Server::bind(ServerConfig::new("127.0.0.1:0".parse().unwrap())).await.unwrap();
+    let url = format!("http://{}", server.address());
+    let stop = CancellationToken::new();
+    tokio::spawn(server.serve(keep, stop.clone()));
+    (url, streams, stop.drop_guard())
+}
+
+#[tokio::test]
+async fn masters_that_do_not_lead_are_told_what_heirs_need() {
+    let (standby_url, mut streams, _serving) = standby().await;
+    let mut leader = Master::new().await;
+    let other = Master { url: standby_url.clone(), ..Master::new().await };
+    let (script, count) = counting("a 1\nb 2\n").await;
+    let mut process = Process::start(&[&leader, &other], None);
+    let mut stream = leader.join(1).await;
+    stream.configure(1, &["job"]).await;
+    stream.assign(2, &target(1, script.url()), None).await;
+    scraped_again(&count).await;
+    let waiting = tokio::time::timeout(PATIENCE, streams.recv()).await;
+    let (mut from, to) = waiting.expect("a stream to the standby").unwrap();
+    let mut set = Vec::new();
+    let mut heard_hello = false;
+    while set.is_empty() {
+        let message = tokio::time::timeout(PATIENCE, from.next()).await.expect("news");
+        match message.unwrap().unwrap().kind {
+            Some(from_worker::Kind::Hello(hello)) => {
+                assert_eq!((hello.worker.as_str(), hello.held.len()), ("w", 0));
+                heard_hello = true;
+            }
+            Some(from_worker::Kind::Costs(costs)) => {
+                let job = costs.jobs.into_iter().find(|job| !job.series_sets.is_empty());
+                set = job.map(|mut job| job.series_sets.remove(0)).unwrap_or_default();
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(heard_hello && process.worker.status().keepers == 1);
+    // An heir that gets this marks what is gone.
+    let inheritance = Inheritance { series: set, ..Inheritance::default() };
+    let (changed, changed_count) = counting("a 1\n").await;
+    stream.assign(3, &target(2, changed.url()), Some(inheritance)).await;
+    scraped_again(&changed_count).await;
+    until("the marker of b", || process.markers().contains(&"b".to_owned())).await;
+    // One that is gone needs no heir.
+    let targets = vec![TargetIds { job: "job".into(), ids: vec![1] }];
+    stream.send(from_master::Kind::Remove(Remove { revision: 4, targets, orphans: None })).await;
+    loop {
+        let message = tokio::time::timeout(PATIENCE, from.next()).await.expect("news");
+        if let Some(from_worker::Kind::Costs(costs)) = message.unwrap().unwrap().kind
+            && costs.jobs.iter().any(|job| job.gone == [1])
+        {
+            break;
+        }
+    }
+    // The leader goes and the other one says that it leads: the worker comes to it at once.
+    drop((stream, leader));
+    let leads = Rejected { reason: RejectReason::Leads.into(), ..Rejected::default() };
+    let _ = to.send(FromMaster { kind: Some(from_master::Kind::Rejected(leads)) }).await;
+    drop((from, to));
+    until("it looks for another master", || process.worker.status().master.is_none()).await;
+    process.stop().await;
 }

@@ -13,7 +13,7 @@ use outrigger_model::fault::{Blame, chain};
 use outrigger_model::http::HttpClientConfig;
 use outrigger_model::target::{TargetDelta, TargetId};
 use outrigger_rt::grpc::{DuplexReceiver, Peer};
-use outrigger_rt::http::{BuildClientError, ClientOptions, HttpClient, HttpRequest};
+use outrigger_rt::http::{BuildClientError, ClientOptions, HttpClient, HttpError, HttpRequest};
 use outrigger_rt::log_limit::LogLimit;
 use outrigger_rt::metrics::Registry;
 use outrigger_rt::resolver::Resolver;
@@ -37,7 +37,7 @@ use super::names::NameBook;
 use super::record;
 use super::wanted::{self, Published};
 use super::{
-    Alive, ConfigurationBundle, Fleet, FleetEffect, FleetEvent, FleetOptions, Millis, SessionId,
+    Alive, ConfigurationBundle, Fleet, FleetEffect, FleetEvent, FleetOptions, Millis, ProbeAnswer, SessionId,
     TargetCounts, WorkerRecord, WorkerView,
 };
 
@@ -116,6 +116,8 @@ pub(super) struct Shared {
     log: LogLimit,
     pub(super) memory: Option<Memory>,
     pub(super) names: Mutex<NameBook>,
+    /// Whether this master leads.
+    pub(super) leading: watch::Sender<bool>,
     /// The fleet's work is over.
     pub(super) ended: CancellationToken,
 }
@@ -177,6 +179,7 @@ impl FleetHandle {
             log: LogLimit::new(LOG_PERIOD),
             memory,
             names: Mutex::default(),
+            leading: watch::Sender::new(false),
             ended: CancellationToken::new(),
         });
         super::metrics::register(&options.registry, &shared);
@@ -528,6 +531,7 @@ impl Shared {
                         *self.fence.lock() = None;
                         let leader = leader.map(|leader| leader.address.to_string());
                         self.step(FleetEvent::Deposed { leader });
+                        self.leading.send_replace(false);
                     }
                     Standing::Leading { epoch, fence, tenure } => {
                         *self.fence.lock() = Some(fence.clone());
@@ -555,6 +559,7 @@ impl Shared {
                 Ok((offset_seed, known)) => {
                     tracing::info!(epoch, workers = known.len(), "leading");
                     self.step(FleetEvent::Elected { epoch, offset_seed, known });
+                    self.leading.send_replace(true);
                     return;
                 }
                 Err(error) => {
@@ -652,22 +657,22 @@ impl Shared {
     }
 
     async fn probe(self: Arc<Self>, worker: Arc<str>, address: String) {
-        let alive = match self.ask_whether_alive(&worker, &address).await {
-            Ok(alive) => Some(alive),
-            Err(error) => {
+        let answer = match self.ask_whether_alive(&worker, &address).await {
+            Ok(alive) => ProbeAnswer::Alive(alive),
+            Err(Unanswered { error, answer }) => {
                 tracing::info!(
                     worker = &*worker,
                     address,
                     error,
                     "a worker that is not connected does not answer"
                 );
-                None
+                answer
             }
         };
-        self.step(FleetEvent::Probed { worker, alive });
+        self.step(FleetEvent::Probed { worker, answer });
     }
 
-    async fn ask_whether_alive(&self, worker: &str, address: &str) -> Result<Alive, String> {
+    async fn ask_whether_alive(&self, worker: &str, address: &str) -> Result<Alive, Unanswered> {
         let url = format!("{}/-/alive", address.trim_end_matches('/'));
         let request = HttpRequest {
             method: Method::GET,
@@ -676,14 +681,14 @@ impl Shared {
             body: Bytes::new(),
             deadline: Instant::now() + PROBE_TIMEOUT,
         };
-        let response = self.probes.send(request).await.map_err(|error| chain(&error))?;
+        let response = self.probes.send(request).await?;
         if response.status != StatusCode::OK {
-            return Err(format!("status {}", response.status));
+            return Err(format!("status {}", response.status).into());
         }
         let body = response.body.read_all(PROBE_BYTES).await.map_err(|error| chain(&error))?;
         let answer: AliveAnswer = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
         if answer.worker != worker {
-            return Err(format!("the worker {} answers there", answer.worker));
+            return Err(format!("the worker {} answers there", answer.worker).into());
         }
         let instance = u64::from_str_radix(&answer.instance, 16)
             .map_err(|_| format!("instance {:?} is not a hexadecimal number", answer.instance))?;
@@ -736,6 +741,29 @@ impl Shared {
                 false
             }
         }
+    }
+}
+
+/// A question to a worker that came to nothing.
+struct Unanswered {
+    error: String,
+    answer: ProbeAnswer,
+}
+
+impl From<String> for Unanswered {
+    fn from(error: String) -> Self {
+        Self { error, answer: ProbeAnswer::Silence }
+    }
+}
+
+impl From<HttpError> for Unanswered {
+    fn from(error: HttpError) -> Self {
+        let refused = match &error {
+            HttpError::Connect { source, .. } => source.0.kind() == std::io::ErrorKind::ConnectionRefused,
+            _ => false,
+        };
+        let answer = if refused { ProbeAnswer::Refused } else { ProbeAnswer::Silence };
+        Self { error: chain(&error), answer }
     }
 }
 

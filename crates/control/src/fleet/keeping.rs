@@ -17,15 +17,20 @@ impl FleetHandle {
     /// leads: then the worker tells it the same on its other stream.
     pub async fn keep(&self, peer: Peer, mut from: DuplexReceiver<FromWorker>, to: mpsc::Sender<FromMaster>) {
         let Some(hello) = self.shared.greeted(&peer, &mut from, &to).await else { return };
-        if self.is_leading() {
+        let worker: Arc<str> = Arc::from(hello.worker);
+        tracing::debug!(worker = &*worker, peer = %peer.address, "keeps what the heirs of a worker need");
+        self.shared.step(FleetEvent::KeeperOpened(Arc::clone(&worker)));
+        let mut leading = self.shared.leading.subscribe();
+        let leads = tokio::select! {
+            _ = leading.wait_for(|leading| *leading) => true,
+            () = self.shared.ended.cancelled() => false,
+            () = self.shared.keep_what_comes(&worker, from) => false,
+        };
+        self.shared.step(FleetEvent::KeeperClosed(worker));
+        if leads {
+            // So that a worker that looks for the leader has found it.
             let message = "this master leads, it is told with everything else";
-            self.shared.refuse(&to, RejectReason::Unspecified, message).await;
-            return;
-        }
-        tracing::debug!(worker = hello.worker, peer = %peer.address, "keeps what the heirs of a worker need");
-        tokio::select! {
-            () = self.shared.ended.cancelled() => {}
-            () = self.shared.keep_what_comes(&hello.worker, from) => {}
+            self.shared.refuse(&to, RejectReason::Leads, message).await;
         }
     }
 }

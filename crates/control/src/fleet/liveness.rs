@@ -7,18 +7,53 @@ use crate::assignment::{Role, WorkerId};
 use super::placement::aged;
 use super::targets::Slot;
 use super::workers::{Legacy, NOBODY, Order, OutsideBecause, Presence};
-use super::{Alive, Fleet, FleetEffect, Millis, MoveReason, SessionId, WorkerRecord};
+use super::{Fleet, FleetEffect, Millis, MoveReason, ProbeAnswer, SessionId, WorkerRecord};
 
 /// Leases for which nothing is moved while most workers are lost, counted from when there is one to move it to.
 const MASS_LOSS_LEASES: u64 = 3;
 
+/// Workers of another leader of which it is remembered when they were heard last.
+const MOST_HEARD_OF: usize = 4_096;
+
+/// A worker of another leader.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct HeardOf {
+    /// Streams on which it tells what its heirs need.
+    streams: u32,
+    /// When the last one has ended.
+    until: Millis,
+}
+
 impl Fleet {
+    pub(super) fn keeper_opened(&mut self, worker: Arc<str>) {
+        if self.heard_of.len() < MOST_HEARD_OF || self.heard_of.contains_key(&worker) {
+            self.heard_of.entry(worker).or_default().streams += 1;
+        }
+    }
+
+    pub(super) fn keeper_closed(&mut self, now: Millis, worker: &str) {
+        if let Some(heard_of) = self.heard_of.get_mut(worker) {
+            heard_of.streams = heard_of.streams.saturating_sub(1);
+            heard_of.until = now;
+        }
+    }
+
+    /// Since when a worker that has not come to this leader yet may be taken for away: it is asked whether it lives before
+    /// a whole lease of this leader is over if it was not heard before that either.
+    fn away_since(&self, now: Millis, record: &WorkerRecord) -> Millis {
+        let heard_of = self.heard_of.get(&record.name).copied().unwrap_or_default();
+        if record.advertise.is_empty() || heard_of.streams > 0 {
+            return now;
+        }
+        heard_of.until.max(now.saturating_sub(self.lease / 4))
+    }
+
     /// A worker that the store knows and that has not come to this leader yet.
     pub(super) fn expect_worker(&mut self, now: Millis, record: WorkerRecord) {
         if self.workers.named(&record.name).is_some() {
             return;
         }
-        let presence = Presence::Away { since: now, probing: false };
+        let presence = Presence::Away { since: self.away_since(now, &record), probing: false };
         let worker = self.workers.add(record, presence, now);
         worker.recorded = true;
         let (id, record) = (worker.id, worker.record.clone());
@@ -37,6 +72,7 @@ impl Fleet {
         self.targets.vacate(&mut self.balance);
         self.moves.clear();
         self.outside.clear();
+        self.ended.clear();
         self.estates.clear();
     }
 
@@ -89,6 +125,7 @@ impl Fleet {
         if !self.is_leading() {
             return;
         }
+        self.forget_ended(now);
         self.close_silent_streams(now);
         self.probe_absent(now);
         self.judge_silent(now);
@@ -119,7 +156,7 @@ impl Fleet {
                 _ => continue,
             };
             if worker.record.advertise.is_empty() {
-                worker.presence = Presence::Silent;
+                worker.presence = Presence::Silent { gone: false };
                 continue;
             }
             worker.presence = next;
@@ -138,7 +175,7 @@ impl Fleet {
         }
     }
 
-    pub(super) fn probed(&mut self, now: Millis, name: &str, alive: Option<Alive>) {
+    pub(super) fn probed(&mut self, now: Millis, name: &str, answer: ProbeAnswer) {
         let lease = self.lease;
         let Some(worker) = self.workers.named(name).and_then(|id| self.workers.get_mut(id)) else { return };
         let asked = matches!(
@@ -148,13 +185,18 @@ impl Fleet {
         if !asked {
             return;
         }
-        worker.presence = match alive {
+        worker.presence = match answer {
             // Another start of it that scrapes has its targets from the disk.
-            Some(alive) if alive.instance == worker.record.instance || alive.scrapes => {
+            ProbeAnswer::Alive(alive) if alive.instance == worker.record.instance || alive.scrapes => {
                 worker.record.instance = alive.instance;
                 Presence::Unreachable { probe_at: now + lease, probing: false }
             }
-            _ => Presence::Silent,
+            ProbeAnswer::Alive(_) | ProbeAnswer::Refused => Presence::Silent { gone: true },
+            // It was asked early, and silence alone says nothing before a whole lease is over.
+            ProbeAnswer::Silence if !worker.heard && now < worker.since + lease => {
+                Presence::Away { since: worker.since, probing: false }
+            }
+            ProbeAnswer::Silence => Presence::Silent { gone: false },
         };
         self.judge_silent(now);
     }
@@ -165,7 +207,7 @@ impl Fleet {
             return;
         }
         let staying = || self.workers.iter().filter(|worker| !worker.draining);
-        let is_lost = |presence| matches!(presence, Presence::Away { .. } | Presence::Silent);
+        let is_lost = |presence| matches!(presence, Presence::Away { .. } | Presence::Silent { .. });
         let known = staying().count();
         let lost = staying().filter(|worker| is_lost(worker.presence)).count();
         if lost >= 2 && lost == known {
@@ -175,11 +217,19 @@ impl Fleet {
             self.mass_loss_since.get_or_insert(now);
         }
         // The others come back one by one.
-        match self.mass_loss_since {
-            Some(since) if lost > 0 && now < since + MASS_LOSS_LEASES * self.lease => return,
-            _ => self.mass_loss_since = None,
-        }
-        let dead = self.workers.iter().filter(|worker| worker.presence == Presence::Silent);
+        let waits = match self.mass_loss_since {
+            Some(since) if lost > 0 && now < since + MASS_LOSS_LEASES * self.lease => true,
+            _ => {
+                self.mass_loss_since = None;
+                false
+            }
+        };
+        // One that is certainly gone does not scrape on, and with most of the others there it can be spared.
+        let most_are_here = (known - lost) * 2 >= known;
+        let dead = self.workers.iter().filter(|worker| match worker.presence {
+            Presence::Silent { gone } => !waits || gone && most_are_here,
+            _ => false,
+        });
         for id in dead.map(|worker| worker.id).collect::<Vec<_>>() {
             self.lose(now, id);
         }

@@ -143,6 +143,9 @@ impl Fleet {
     /// A worker scrapes what has become a target (again).
     fn readmit(&mut self, key: TargetKey, outside: Outside) {
         let Outside { worker, why } = outside;
+        if let OutsideBecause::Ended(_) = why {
+            return;
+        }
         let asked = matches!(why, OutsideBecause::Releasing(_));
         let removing = matches!(why, OutsideBecause::Removing(_));
         let Some(tracked) = self.targets.get_mut(key) else { return };

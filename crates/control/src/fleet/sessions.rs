@@ -11,13 +11,15 @@ use outrigger_wire::centre::{
 use crate::assignment::{Role, TargetKey, WorkerId};
 
 use super::targets::{KeySet, Slot};
-use super::workers::{Legacy, NOBODY, Order, OutsideBecause, Presence, Worker};
+use super::workers::{Legacy, NOBODY, Order, Outside, OutsideBecause, Presence, Worker};
 use super::{Fleet, FleetEffect, Millis, MoveReason, SessionId, Standing, WorkerRecord};
 
 /// Workers of one fleet.
 const MOST_WORKERS: usize = 1_024;
 /// Bytes of a worker's name.
 const LONGEST_NAME: usize = 253;
+/// Samples are in a worker's memory for so long at most, unless its receiver is configured otherwise or slow.
+const MARKERS_AT_RISK: Millis = 10_000;
 /// Bytes of a worker's own metrics, compressed.
 const MOST_SELF_METRICS: usize = 4 << 20;
 
@@ -91,7 +93,7 @@ impl Fleet {
         match worker.presence {
             Presence::Connected(_) => now < worker.last_heard + self.lease,
             Presence::Unreachable { .. } => true,
-            Presence::Away { .. } | Presence::Silent => false,
+            Presence::Away { .. } | Presence::Silent { .. } => false,
         }
     }
 
@@ -344,13 +346,35 @@ impl Fleet {
                     }
                 }
                 Order::Remove(key, _) if self.is_removing(key, id) => {
-                    self.take_outside(key, id);
-                    let job = self.targets.job_name(key.job);
-                    self.effects.push(FleetEffect::DropSeries { job, id: key.id });
+                    match self.take_outside(key, id).and_then(OutsideBecause::target) {
+                        Some(target) => {
+                            self.put_outside(key, id, OutsideBecause::Ended(target));
+                            self.ended.push_back((now, key, id));
+                        }
+                        None => self.drop_series(key),
+                    }
                 }
                 _ => {}
             }
         }
+    }
+
+    /// What ended so long ago that its markers are on their way or on disk needs nobody any more.
+    pub(super) fn forget_ended(&mut self, now: Millis) {
+        while let Some((_, key, worker)) = self.ended.pop_front_if(|(at, ..)| now >= *at + MARKERS_AT_RISK) {
+            let is_ended = |outside: &Outside| {
+                outside.worker == worker && matches!(outside.why, OutsideBecause::Ended(_))
+            };
+            if self.outside.get(&key).is_some_and(|entries| entries.iter().any(is_ended)) {
+                self.take_outside(key, worker);
+                self.drop_series(key);
+            }
+        }
+    }
+
+    fn drop_series(&mut self, key: TargetKey) {
+        let job = self.targets.job_name(key.job);
+        self.effects.push(FleetEffect::DropSeries { job, id: key.id });
     }
 
     fn is_removing(&self, key: TargetKey, id: WorkerId) -> bool {
@@ -438,5 +462,6 @@ pub(super) fn label(reason: RejectReason) -> &'static str {
         RejectReason::Deposed => "deposed",
         RejectReason::BadHello => "bad_hello",
         RejectReason::TooSlow => "too_slow",
+        RejectReason::Leads => "leads",
     }
 }

@@ -14,7 +14,8 @@ use outrigger_wire::centre::{
 };
 
 use super::{
-    Alive, ConfigurationBundle, Fleet, FleetEffect, FleetEvent, FleetOptions, SessionId, WorkerRecord,
+    Alive, ConfigurationBundle, Fleet, FleetEffect, FleetEvent, FleetOptions, ProbeAnswer, SessionId,
+    WorkerRecord,
 };
 
 const LEASE: u64 = 10_000;
@@ -79,7 +80,7 @@ enum Happening {
     WorkerTick(usize),
     ReleaseDone { link: usize, worker: usize, instance: u64, request: u64, ids: Vec<u64> },
     Probe { master: usize, name: Arc<str> },
-    Probed { master: usize, name: Arc<str>, alive: Option<Alive> },
+    Probed { master: usize, name: Arc<str>, answer: ProbeAnswer },
     Record { master: usize, record: WorkerRecord },
     Restart { worker: usize, with_disk: bool },
     Elect { master: usize },
@@ -540,10 +541,12 @@ impl World {
                 let alive =
                     alive.map(|worker| Alive { instance: worker.instance, scrapes: !worker.held.is_empty() });
                 let delay = if alive.is_some() { self.dice.below(500) } else { self.dice.below(2_000) };
-                self.at(delay, Happening::Probed { master, name, alive });
+                let gone = if self.dice.below(2) == 0 { ProbeAnswer::Refused } else { ProbeAnswer::Silence };
+                let answer = alive.map_or(gone, ProbeAnswer::Alive);
+                self.at(delay, Happening::Probed { master, name, answer });
             }
-            Happening::Probed { master, name, alive } => {
-                self.step(master, FleetEvent::Probed { worker: name, alive });
+            Happening::Probed { master, name, answer } => {
+                self.step(master, FleetEvent::Probed { worker: name, answer });
             }
             Happening::Record { master, record } => {
                 let worker = Arc::clone(&record.name);

@@ -7,7 +7,7 @@ use outrigger_model::target::{ScrapeTarget, TargetId};
 use outrigger_wire::centre::WorkerStatus;
 
 use super::targets::Slot;
-use super::workers::{Presence, Worker};
+use super::workers::{Outside, OutsideBecause, Presence, Worker};
 use super::{Fleet, Millis};
 
 /// How a worker and the master stand.
@@ -110,8 +110,8 @@ impl Fleet {
             Presence::Connected(_) if worker.draining => WorkerState::Draining,
             Presence::Connected(_) => WorkerState::Connected,
             Presence::Unreachable { .. } => WorkerState::Unreachable,
-            Presence::Away { .. } | Presence::Silent if worker.heard => WorkerState::Lost,
-            Presence::Away { .. } | Presence::Silent => WorkerState::Expected,
+            Presence::Away { .. } | Presence::Silent { .. } if worker.heard => WorkerState::Lost,
+            Presence::Away { .. } | Presence::Silent { .. } => WorkerState::Expected,
         };
         let (cost, targets) = self.balance.carried(worker.id);
         WorkerView {
@@ -148,12 +148,13 @@ impl Fleet {
         let (queued, moving) = self.moves.len();
         let (queued, moving) = (queued as u64, moving as u64);
         let unassigned = self.targets.vacant().len() as u64;
+        let is_scraped = |outside: &Outside| !matches!(outside.why, OutsideBecause::Ended(_));
         TargetCounts {
             assigned: (self.targets.len() as u64).saturating_sub(queued + moving + unassigned),
             queued,
             moving,
             unassigned,
-            outside: self.outside.len() as u64,
+            outside: self.outside.values().filter(|entries| entries.iter().any(is_scraped)).count() as u64,
         }
     }
 

@@ -59,8 +59,8 @@ pub(super) enum Presence {
     Away { since: Millis, probing: bool },
     /// Has none but lives; it is asked again.
     Unreachable { probe_at: Millis, probing: bool },
-    /// Does not answer; its targets move unless too many are gone at once.
-    Silent,
+    /// Does not answer; its targets move unless too many are gone at once. `gone` when its machine says so.
+    Silent { gone: bool },
 }
 
 /// What a worker is to be told.
@@ -110,6 +110,8 @@ pub(super) enum OutsideBecause {
     Removing(Arc<ScrapeTarget>),
     /// It was removed while the worker was asked to hand it over.
     Releasing(Arc<ScrapeTarget>),
+    /// The worker has written its markers a moment ago, so that they may die with it.
+    Ended(Arc<ScrapeTarget>),
 }
 
 impl OutsideBecause {
@@ -118,7 +120,8 @@ impl OutsideBecause {
             OutsideBecause::Undiscovered => None,
             OutsideBecause::Removed(target)
             | OutsideBecause::Removing(target)
-            | OutsideBecause::Releasing(target) => Some(target),
+            | OutsideBecause::Releasing(target)
+            | OutsideBecause::Ended(target) => Some(target),
         }
     }
 }

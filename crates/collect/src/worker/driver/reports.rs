@@ -197,12 +197,15 @@ impl Driver {
         self.keepers.set(channels, &self.hello());
     }
 
-    pub(super) fn keeper_changed(&mut self, event: keepers::Event) {
+    /// Takes note of what happened to a stream to another master; the address when that one says that it leads.
+    pub(super) fn keeper_changed(&mut self, event: keepers::Event) -> Option<String> {
+        let leader = event.leader().map(str::to_owned);
         if self.keepers.note(event) {
             let now = Instant::now();
             (self.next_costs, self.next_names) = (now, now);
         }
         self.view.lock().keepers = self.keepers.open();
+        leader
     }
 
     /// What is not urgent waits for a master that is slow to listen.

@@ -136,6 +136,15 @@ impl Master {
         eventually("the election", || self.fleet.is_leading()).await;
     }
 
+    /// Ends, and waits until the store has no leader.
+    async fn resign(&self) {
+        self.stop.cancel();
+        let leaders = async || self.store.list("leader").await.unwrap().len();
+        while leaders().await > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     async fn connect(&self, hello: Hello, token: Option<&str>) -> Stream {
         self.open(WORK_PATH, hello, token).await
     }
@@ -454,7 +463,7 @@ async fn a_new_leader_has_what_heirs_of_a_worker_need_that_died_with_the_leader_
     let shared = Arc::clone(&standby.fleet.shared);
     eventually("everything is kept", || !shared.names.lock().of(["pod-0.example"].into_iter()).is_empty())
         .await;
-    leader.stop.cancel();
+    leader.resign().await;
     drop((leader, dying, keeper));
     standby.lead().await;
     let named = ScrapeTarget { url: "http://pod-0.example:80/metrics".to_owned(), ..(*target(9)).clone() };
@@ -465,6 +474,14 @@ async fn a_new_leader_has_what_heirs_of_a_worker_need_that_died_with_the_leader_
         over_target_limit: false,
     });
     let mut heir = standby.connect(hello("heir"), None).await;
+    let beats = heir.to.clone();
+    // It lives for longer than the lease of the dead one.
+    tokio::spawn(async move {
+        let beat = || FromWorker { kind: Some(from_worker::Kind::Heartbeat(Heartbeat::default())) };
+        while beats.send(beat()).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    });
     let (mut number, mut names) = (0, Vec::new());
     let mut inherited = std::collections::BTreeMap::new();
     while number < 5 {
@@ -493,7 +510,7 @@ async fn a_standby_says_how_many_workers_the_leader_wants_and_begins_with_that_n
         |master: &Master| master.fleet.scale().map(|scale| (scale.leading, scale.workers, scale.desired));
     eventually("the leader knows", || told(&leader) == Some((true, 1, 3))).await;
     eventually("the standby knows", || told(&standby) == Some((false, 1, 3))).await;
-    leader.stop.cancel();
+    leader.resign().await;
     drop((leader, stream));
     standby.lead().await;
     assert_eq!(told(&standby), Some((true, 0, 3)));
