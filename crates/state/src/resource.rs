@@ -13,10 +13,15 @@ mod certificatesigningrequest;
 mod clusterrole;
 mod clusterrolebinding;
 mod configmap;
+mod cronjob;
+mod daemonset;
+mod deployment;
 mod endpoints;
 mod endpointslice;
+mod horizontalpodautoscaler;
 mod ingress;
 mod ingressclass;
+mod job;
 mod lease;
 mod limitrange;
 mod mutatingadmissionpolicy;
@@ -24,15 +29,20 @@ mod mutatingadmissionpolicybinding;
 mod mutatingwebhookconfiguration;
 mod namespace;
 mod networkpolicy;
+mod node;
 mod persistentvolume;
 mod persistentvolumeclaim;
 mod pod;
+mod poddisruptionbudget;
+mod replicaset;
+mod replicationcontroller;
 mod resourcequota;
 mod role;
 mod rolebinding;
 mod secret;
 mod service;
 mod serviceaccount;
+mod statefulset;
 mod storageclass;
 mod units;
 mod validatingadmissionpolicy;
@@ -164,10 +174,18 @@ pub const ALL: &[Resource] = &[
         .opt_in(),
     Resource::of::<clusterrole::ClusterRoles>("clusterroles", "*v1.ClusterRole").opt_in().metadata_only(),
     Resource::of::<configmap::ConfigMaps>("configmaps", "*v1.ConfigMap").metadata_only(),
+    Resource::of::<cronjob::CronJobs>("cronjobs", "*v1.CronJob"),
+    Resource::of::<daemonset::DaemonSets>("daemonsets", "*v1.DaemonSet"),
+    Resource::of::<deployment::Deployments>("deployments", "*v1.Deployment"),
     Resource::of::<endpoints::EndpointsKind>("endpoints", "*v1.Endpoints").opt_in(),
     Resource::of::<endpointslice::EndpointSlices>("endpointslices", "*v1.EndpointSlice"),
+    Resource::of::<horizontalpodautoscaler::HorizontalPodAutoscalers>(
+        "horizontalpodautoscalers",
+        "*v2.HorizontalPodAutoscaler",
+    ),
     Resource::of::<ingressclass::IngressClasses>("ingressclasses", "*v1.IngressClass").opt_in(),
     Resource::of::<ingress::Ingresses>("ingresses", "*v1.Ingress"),
+    Resource::of::<job::Jobs>("jobs", "*v1.Job"),
     Resource::of::<lease::Leases>("leases", "*v1.Lease"),
     Resource::of::<limitrange::LimitRanges>("limitranges", "*v1.LimitRange"),
     Resource::of::<mutatingadmissionpolicy::MutatingAdmissionPolicies>(
@@ -184,18 +202,29 @@ pub const ALL: &[Resource] = &[
     ),
     Resource::of::<namespace::Namespaces>("namespaces", "*v1.Namespace"),
     Resource::of::<networkpolicy::NetworkPolicies>("networkpolicies", "*v1.NetworkPolicy"),
+    Resource::of::<node::Nodes>("nodes", "*v1.Node"),
     Resource::of::<persistentvolumeclaim::PersistentVolumeClaims>(
         "persistentvolumeclaims",
         "*v1.PersistentVolumeClaim",
     ),
     Resource::of::<persistentvolume::PersistentVolumes>("persistentvolumes", "*v1.PersistentVolume"),
+    Resource::of::<poddisruptionbudget::PodDisruptionBudgets>(
+        "poddisruptionbudgets",
+        "*v1.PodDisruptionBudget",
+    ),
     Resource::of::<pod::Pods>("pods", "*v1.Pod"),
+    Resource::of::<replicaset::ReplicaSets>("replicasets", "*v1.ReplicaSet"),
+    Resource::of::<replicationcontroller::ReplicationControllers>(
+        "replicationcontrollers",
+        "*v1.ReplicationController",
+    ),
     Resource::of::<resourcequota::ResourceQuotas>("resourcequotas", "*v1.ResourceQuota"),
     Resource::of::<rolebinding::RoleBindings>("rolebindings", "*v1.RoleBinding").opt_in(),
     Resource::of::<role::Roles>("roles", "*v1.Role").opt_in().metadata_only(),
     Resource::of::<secret::Secrets>("secrets", "*v1.Secret"),
     Resource::of::<serviceaccount::ServiceAccounts>("serviceaccounts", "*v1.ServiceAccount").opt_in(),
     Resource::of::<service::Services>("services", "*v1.Service"),
+    Resource::of::<statefulset::StatefulSets>("statefulsets", "*v1.StatefulSet"),
     Resource::of::<storageclass::StorageClasses>("storageclasses", "*v1.StorageClass"),
     Resource::of::<validatingadmissionpolicy::ValidatingAdmissionPolicies>(
         "validatingadmissionpolicies",
@@ -231,6 +260,7 @@ impl<K: Kind> NativeGenerator<K> {
             empty: |generator| {
                 let labels = generator.selection.labels(&generator.resource).clone();
                 Samples::new(labels, generator.selection.annotations(&generator.resource).clone())
+                    .in_time_zone(generator.selection.local_time_zone.clone())
             },
             selection: selection.clone(),
             resource: resource.to_owned(),
