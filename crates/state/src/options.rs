@@ -17,6 +17,7 @@ use std::time::Duration;
 pub use allow_list::{AllowListError, LabelsAllowList};
 pub use file::{FileError, FileWarning};
 pub use flags::FlagError;
+pub use go::parse_duration;
 pub use help::{Shell, completion, usage};
 pub use klog::{Klog, Severity};
 

@@ -1,5 +1,7 @@
 //! What a generator says of an object.
 
+use jiff::tz::TimeZone;
+
 use crate::labels::KeyFilter;
 
 /// The value of a label.
@@ -34,6 +36,8 @@ pub struct Samples {
     pub(crate) samples: Vec<DraftSample>,
     labels: KeyFilter,
     annotations: KeyFilter,
+    /// UTC when it is not set.
+    local_time_zone: Option<TimeZone>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -75,6 +79,18 @@ impl Samples {
     /// Samples whose label and annotation families give the keys that these filters allow.
     pub fn new(labels: KeyFilter, annotations: KeyFilter) -> Self {
         Self { labels, annotations, ..Self::default() }
+    }
+
+    /// With the time zone of schedules that name none.
+    pub fn in_time_zone(mut self, local: TimeZone) -> Self {
+        self.local_time_zone = Some(local);
+        self
+    }
+
+    /// The time zone of schedules that name none.
+    pub fn local_time_zone(&self) -> &TimeZone {
+        const UTC: &TimeZone = &TimeZone::UTC;
+        self.local_time_zone.as_ref().unwrap_or(UTC)
     }
 
     /// Label keys to give.

@@ -4,6 +4,8 @@ mod ecmascript;
 
 use std::collections::BTreeMap;
 
+use jiff::tz::TimeZone;
+
 use crate::labels::KeyFilter;
 use crate::options::{LabelsAllowList, Options};
 use crate::shard::Shard;
@@ -42,6 +44,8 @@ pub struct Selection {
     pub scope: WatchScope,
     /// This process's part of them; `None` without sharding, and with automatic sharding, which is not known here.
     pub shard: Option<Shard>,
+    /// The time zone of schedules that name none: UTC until the process says what its own is.
+    pub local_time_zone: TimeZone,
 }
 
 impl Selection {
@@ -63,6 +67,7 @@ impl Selection {
             annotations: allowed(&options.annotations_allow_list),
             scope: WatchScope::new(options),
             shard: if options.auto_sharding() { None } else { static_shard(options) },
+            local_time_zone: TimeZone::UTC,
             resources,
         })
     }

@@ -38,7 +38,7 @@ pub(super) fn parse_int(text: &str) -> Option<i64> {
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is not a duration such as 30s, 1m30s or 500ms");
     if text.starts_with('-') {
         return Err(format!("{text:?} is negative"));
