@@ -217,7 +217,8 @@ fn objects_give_the_lines_of_kube_state_metrics() {
 #[test]
 fn objects_at_the_edges_give_their_lines() {
     let mut problems = Vec::new();
-    for line in include_str!("../testdata/edges.jsonl").lines() {
+    let edges = [include_str!("../testdata/edges.jsonl"), include_str!("../testdata/edges_workloads.jsonl")];
+    for line in edges.iter().flat_map(|edges| edges.lines()) {
         let edge: Edge = serde_json::from_str(line).expect("an edge");
         let resource = Resource::find(&edge.resource).expect("its resource");
         for encoding in [Encoding::Protobuf, Encoding::Json] {
