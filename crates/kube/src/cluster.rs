@@ -46,6 +46,9 @@ pub struct ConnectOptions {
     pub clock: SharedClock,
     /// Names to addresses.
     pub resolver: Resolver,
+    /// URL of the API server in place of the one that comes with the credentials, as `--apiserver` and `--master` of
+    /// Kubernetes' programs.
+    pub server: Option<String>,
 }
 
 impl Default for ConnectOptions {
@@ -58,6 +61,7 @@ impl Default for ConnectOptions {
             object_limit: 16 << 20,
             clock: Arc::new(SystemClock),
             resolver: Resolver::new(ResolverOptions::default()),
+            server: None,
         }
     }
 }
@@ -178,7 +182,8 @@ impl Cluster {
         options: WatchOptions,
         sink: Arc<dyn WatchSink>,
     ) -> impl Future<Output = ()> + Send + use<> {
-        watch(self.shared.clone(), options, Sink::Protobuf(resource, sink))
+        let sink = Sink::new(resource, options.metadata_only, sink);
+        watch(self.shared.clone(), options, sink)
     }
 
     /// Keeps `sink` equal to a custom resource, in one namespace or in all. Never ends; drop it to stop.
@@ -272,7 +277,11 @@ async fn load(connection: &ClusterConnection, options: &ConnectOptions) -> Resul
             user_agent: &options.user_agent,
             environment: &|name| std::env::var_os(name),
         };
-        Access::load(&connection, &around)
+        let access = Access::load(&connection, &around)?;
+        match &options.server {
+            Some(server) => access.at(server),
+            None => Ok(access),
+        }
     });
     loaded
         .await

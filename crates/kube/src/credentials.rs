@@ -240,6 +240,16 @@ impl Access {
         }
     }
 
+    /// The same credentials for another server.
+    pub(crate) fn at(self, server: &str) -> Result<Self, ConnectError> {
+        let problem = |problem: String| ConnectError::Url { url: server.to_owned(), problem };
+        let uri: Uri = server.parse().map_err(|error: http::uri::InvalidUri| problem(error.to_string()))?;
+        if !matches!(uri.scheme_str(), Some("http" | "https")) {
+            return Err(problem("write http://host:port or https://host:port".to_owned()));
+        }
+        Ok(Self { server: uri, ..self })
+    }
+
     fn in_cluster(around: &Surroundings<'_>) -> Result<Self, ConnectError> {
         // The environment's address is an IP, so this works without DNS.
         let config = kube::Config::incluster_env()

@@ -18,6 +18,7 @@ use crate::request::Refused;
 use crate::resource::WatchedResource;
 use crate::sink::{Event as StreamEvent, Sink};
 use crate::status::{RbacHint, Running, WatchRecord};
+use crate::table::TABLE;
 use crate::transport::{Answer, AnswerBody, Lane, Transport};
 
 /// How much of a refusal's body is read, and for how long.
@@ -74,7 +75,12 @@ impl Watcher {
 
     /// Runs for ever, or until the server forbids it if `until_forbidden`.
     pub(crate) async fn run(&self, until_forbidden: bool) {
-        let listing = Listing { cache_only: self.options.cache_only, limit: self.options.object_limit };
+        let listing = Listing {
+            cache_only: self.options.cache_only,
+            limit: self.options.object_limit,
+            // The end of a streamed list is an annotation, which a table need not have.
+            whole: matches!(self.sink, Sink::Table(..)),
+        };
         let machine = Machine::new(self.shared.policy().clone(), listing, Random::from_process());
         let mut run = Run { machine, start: Instant::now() };
         let mut action = self.step(&mut run, Event::Go, &[]);
@@ -138,9 +144,15 @@ impl Watcher {
     async fn send(&self, transport: &Transport, ask: &Ask) -> Result<Answer, (Failure, String)> {
         let lane = if self.resource == ResourceKind::Pod { Lane::Dedicated } else { Lane::Shared };
         let collection = self.resource.collection(self.namespace.as_deref(), self.options.version.as_deref());
-        let path = ask.path(&collection, &self.options.field_selector);
+        let as_table = matches!(self.sink, Sink::Table(..));
+        let mut path = ask.path(&collection, &self.options.field_selector);
+        if as_table {
+            path.push(if path.contains('?') { '&' } else { '?' });
+            path.push_str("includeObject=Metadata");
+        }
         let deadline = self.shared.policy().response_deadline;
-        let sent = transport.get(lane, &path, ask.accept(&self.resource, self.options.metadata_only));
+        let accept = if as_table { TABLE } else { ask.accept(&self.resource, self.options.metadata_only) };
+        let sent = transport.get(lane, &path, accept);
         match tokio::time::timeout(deadline, sent).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err((Failure::Connect, chain(&error))),

@@ -18,6 +18,7 @@ mod request;
 mod resource;
 mod sink;
 mod status;
+mod table;
 mod transport;
 
 pub use budget::RequestBudget;
@@ -61,7 +62,8 @@ pub trait WatchSink: Send + Sync + 'static {
     fn begin_generation(&self, resource: ResourceKind);
 
     /// One object. `object` is its protobuf message without envelope: the resource's kind, or
-    /// `PartialObjectMetadata` where [`WatchOptions::metadata_only`].
+    /// `PartialObjectMetadata` where [`WatchOptions::metadata_only`]. Secrets have metadata and type, but never data:
+    /// the server is not asked for that.
     ///
     /// # Errors
     /// When this object cannot be taken over. It is counted and logged; the others are not affected.

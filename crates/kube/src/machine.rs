@@ -102,12 +102,14 @@ pub(crate) struct Listing {
     pub(crate) cache_only: bool,
     /// Objects of a list that are taken over.
     pub(crate) limit: Option<u32>,
+    /// In one answer, not streamed.
+    pub(crate) whole: bool,
 }
 
 impl Listing {
     /// Whether lists may be streamed: neither a version nor a limit can be asked for then.
     fn may_stream(self) -> bool {
-        !self.cache_only && self.limit.is_none()
+        !self.cache_only && !self.whole && self.limit.is_none()
     }
 }
 

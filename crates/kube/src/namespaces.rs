@@ -44,10 +44,16 @@ impl FanIn {
     /// of them have settled.
     pub(crate) fn spaces(sink: &Sink, count: usize) -> Vec<Sink> {
         sink.begin_generation();
-        let fan_in = Arc::new(Self { sink: sink.clone(), unsettled: Mutex::new(count) });
+        // The sinks of the namespaces make objects of rows; from there on they are objects.
+        let joined = match sink {
+            Sink::Table(kind, sink) => Sink::Protobuf(*kind, sink.clone()),
+            other => other.clone(),
+        };
+        let fan_in = Arc::new(Self { sink: joined, unsettled: Mutex::new(count) });
         let space = || Arc::new(Space { fan_in: fan_in.clone(), names: Mutex::default() });
-        let sink = |space: Arc<Space>| match &fan_in.sink {
+        let sink = |space: Arc<Space>| match sink {
             Sink::Protobuf(kind, _) => Sink::Protobuf(*kind, space),
+            Sink::Table(kind, _) => Sink::Table(*kind, space),
             Sink::Json(resource, _) => Sink::Json(resource.clone(), space),
         };
         (0..count).map(|_| sink(space())).collect()
@@ -184,7 +190,7 @@ impl Sink {
     /// The identity of an object, as far as it can be read.
     fn identity<'a>(&self, object: &'a [u8]) -> Option<Identity<'a>> {
         match self {
-            Self::Protobuf(..) => {
+            Self::Protobuf(..) | Self::Table(..) => {
                 let meta = object_meta(object).ok()?;
                 Some(Identity {
                     namespace: meta.namespace.into(),
@@ -200,7 +206,7 @@ impl Sink {
     fn named(&self, identity: &Identity<'_>) -> Vec<u8> {
         let (namespace, name, uid) = (&*identity.namespace, &*identity.name, &*identity.uid);
         match self {
-            Self::Protobuf(..) => {
+            Self::Protobuf(..) | Self::Table(..) => {
                 // `metadata { name = 1, namespace = 3, uid = 5 }`.
                 let mut object = Vec::new();
                 Writer::new(&mut object).message(1, |meta| {

@@ -5,40 +5,51 @@ use std::sync::Arc;
 use outrigger_wire::kubernetes::{
     CustomResource, INITIAL_EVENTS_END, JsonLines, JsonListDecoder, ListDecoder, ListError, ListLimits,
     ResourceKind, Status, WatchError, WatchEventKind, WatchFrames, decode_json_watch_event,
-    decode_watch_event, object_meta,
+    decode_watch_event, first_row, member, object_meta,
 };
 use serde::Deserialize;
 
 use crate::machine::WatchPhase;
 use crate::request::{Refused, refused_of_json};
 use crate::resource::WatchedResource;
+use crate::table::secret_of;
 use crate::{ObjectError, ObjectSink, WatchChange, WatchSink};
 
 /// A resource with the sink of its objects.
 #[derive(Clone)]
 pub(crate) enum Sink {
     Protobuf(ResourceKind, Arc<dyn WatchSink>),
+    /// Rows of a table; the sink gets what they show of the object, in protobuf.
+    Table(ResourceKind, Arc<dyn WatchSink>),
     Json(CustomResource, Arc<dyn ObjectSink>),
 }
 
 impl Sink {
+    /// A resource in protobuf; Secrets, unless their metadata is enough, as rows, which show no data.
+    pub(crate) fn new(resource: ResourceKind, metadata_only: bool, sink: Arc<dyn WatchSink>) -> Self {
+        match resource {
+            ResourceKind::Secret if !metadata_only => Self::Table(resource, sink),
+            _ => Self::Protobuf(resource, sink),
+        }
+    }
+
     pub(crate) fn resource(&self) -> WatchedResource {
         match self {
-            Self::Protobuf(kind, _) => (*kind).into(),
+            Self::Protobuf(kind, _) | Self::Table(kind, _) => (*kind).into(),
             Self::Json(custom, _) => custom.clone().into(),
         }
     }
 
     pub(crate) fn unavailable(&self, phase: WatchPhase) {
         match self {
-            Self::Protobuf(kind, sink) => sink.unavailable(*kind, phase),
+            Self::Protobuf(kind, sink) | Self::Table(kind, sink) => sink.unavailable(*kind, phase),
             Self::Json(_, sink) => sink.unavailable(phase),
         }
     }
 
     pub(crate) fn begin_generation(&self) {
         match self {
-            Self::Protobuf(kind, sink) => sink.begin_generation(*kind),
+            Self::Protobuf(kind, sink) | Self::Table(kind, sink) => sink.begin_generation(*kind),
             Self::Json(_, sink) => sink.begin_generation(),
         }
     }
@@ -46,13 +57,14 @@ impl Sink {
     pub(crate) fn apply(&self, change: WatchChange, object: &[u8]) -> Result<(), ObjectError> {
         match self {
             Self::Protobuf(kind, sink) => sink.apply(*kind, change, object),
+            Self::Table(kind, sink) => sink.apply(*kind, change, &secret_of(object)?),
             Self::Json(_, sink) => sink.apply(change, object),
         }
     }
 
     pub(crate) fn commit_generation(&self) {
         match self {
-            Self::Protobuf(kind, sink) => sink.commit_generation(*kind),
+            Self::Protobuf(kind, sink) | Self::Table(kind, sink) => sink.commit_generation(*kind),
             Self::Json(_, sink) => sink.commit_generation(),
         }
     }
@@ -60,6 +72,7 @@ impl Sink {
     pub(crate) fn list(&self, limits: ListLimits) -> List {
         match self {
             Self::Protobuf(..) => List::Protobuf(ListDecoder::new(limits)),
+            Self::Table(..) => List::Json(JsonListDecoder::of_table(limits)),
             Self::Json(..) => List::Json(JsonListDecoder::new(limits)),
         }
     }
@@ -67,7 +80,7 @@ impl Sink {
     pub(crate) fn frames(&self, limit: usize) -> Frames {
         match self {
             Self::Protobuf(..) => Frames::Protobuf(WatchFrames::new(limit)),
-            Self::Json(..) => Frames::Json(JsonLines::new(limit)),
+            Self::Table(..) | Self::Json(..) => Frames::Json(JsonLines::new(limit)),
         }
     }
 
@@ -75,6 +88,7 @@ impl Sink {
     pub(crate) fn event<'a>(&self, frame: &'a [u8]) -> Result<Event<'a>, WatchError> {
         match self {
             Self::Protobuf(..) => protobuf_event(frame),
+            Self::Table(..) => table_event(frame),
             Self::Json(..) => json_event(frame),
         }
     }
@@ -222,21 +236,37 @@ struct Annotations<'a> {
 
 fn json_event(frame: &[u8]) -> Result<Event<'_>, WatchError> {
     let event = decode_json_watch_event(frame)?;
-    let head: Option<Head<'_>> = serde_json::from_slice(event.object).ok();
-    if head.is_none() && event.kind == WatchEventKind::Bookmark {
+    event_of(event.kind, event.object, event.object)
+}
+
+/// An event whose object is a table with one row.
+fn table_event(frame: &[u8]) -> Result<Event<'_>, WatchError> {
+    let event = decode_json_watch_event(frame)?;
+    if event.kind == WatchEventKind::Error {
+        return event_of(event.kind, event.object, event.object);
+    }
+    let row = first_row(event.object).ok_or(WatchError::NoObject)?;
+    let object = member(row, "object").ok_or(WatchError::NoObject)?;
+    event_of(event.kind, row, object)
+}
+
+/// The event of `object`; the sink gets `given`.
+fn event_of<'a>(kind: WatchEventKind, given: &'a [u8], object: &'a [u8]) -> Result<Event<'a>, WatchError> {
+    let head: Option<Head<'_>> = serde_json::from_slice(object).ok();
+    if head.is_none() && kind == WatchEventKind::Bookmark {
         return Err(WatchError::NotJson);
     }
     let Head { metadata } = head.unwrap_or_default();
-    let (refused, reason) = match event.kind {
+    let (refused, reason) = match kind {
         WatchEventKind::Error => {
-            let (refused, reason) = refused_of_json(event.object).ok_or(WatchError::NotJson)?;
+            let (refused, reason) = refused_of_json(object).ok_or(WatchError::NotJson)?;
             (Some(refused), reason)
         }
         _ => (None, String::new()),
     };
     Ok(Event {
-        kind: event.kind,
-        object: event.object,
+        kind,
+        object: given,
         version: metadata.resource_version,
         initial_events_end: metadata.annotations.is_some_and(|all| all.initial_events_end == "true"),
         refused,

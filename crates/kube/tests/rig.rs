@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use outrigger_kube::{
     Cluster, ClusterConnection, ConnectOptions, ObjectError, RequestKind, ResourceKind, WatchChange,
-    WatchPhase, WatchSink,
+    WatchOptions, WatchPhase, WatchPolicy, WatchSink,
 };
 use outrigger_wire::kubernetes::object_meta;
 use parking_lot::Mutex;
@@ -178,4 +178,77 @@ async fn a_rule_from_the_hint_makes_a_forbidden_resource_work() {
     until("the services", || names.has(ResourceKind::Service, "default/first")).await;
     let watching = cluster.statuses().iter().filter(|s| s.phase == WatchPhase::Watching).count();
     assert_eq!(watching, 1);
+}
+
+/// Keeps the messages of Secrets.
+#[derive(Default)]
+struct Messages(Mutex<BTreeMap<String, Vec<u8>>>, Mutex<u32>);
+
+impl WatchSink for Messages {
+    fn begin_generation(&self, _: ResourceKind) {
+        self.0.lock().clear();
+    }
+
+    fn apply(&self, _: ResourceKind, change: WatchChange, object: &[u8]) -> Result<(), ObjectError> {
+        let meta = object_meta(object).map_err(|error| error.to_string())?;
+        let name = format!("{}/{}", meta.namespace, meta.name);
+        match change {
+            WatchChange::Upsert => self.0.lock().insert(name, object.to_vec()),
+            WatchChange::Delete => self.0.lock().remove(&name),
+        };
+        Ok(())
+    }
+
+    fn commit_generation(&self, _: ResourceKind) {
+        *self.1.lock() += 1;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secrets_are_watched_without_their_data() {
+    if left_out("the list/watch of Secrets") {
+        return;
+    }
+    let rig = Rig::up(&[Component::KubeApiserver], Options::default()).await.unwrap();
+    let api = rig.api().unwrap();
+    let secret = |name: &str, value: &str| {
+        json!({
+            "metadata": {"name": name, "labels": {"app": "web"}, "annotations": {"note": "kept"}},
+            "type": "kubernetes.io/basic-auth",
+            "stringData": {"username": "somebody", "password": value},
+        })
+    };
+    let path = "/api/v1/namespaces/default/secrets";
+    api.create(path, &secret("first", "hidden-first")).await.unwrap();
+    let connection = ClusterConnection::Kubeconfig { path: rig.kubeconfig_of(User::Admin), context: None };
+    let policy = WatchPolicy { watch_timeout: Duration::from_secs(15), ..WatchPolicy::default() };
+    let options = ConnectOptions { policy, ..ConnectOptions::default() };
+    let cluster = Cluster::connect(connection, options).await.unwrap();
+    let messages = Arc::new(Messages::default());
+    let options = WatchOptions::default();
+    let _watch = tokio::spawn(cluster.watch_with(ResourceKind::Secret, options, messages.clone()));
+    let has = |name: &str| messages.0.lock().contains_key(name);
+    until("the list", || *messages.1.lock() == 1).await;
+    assert!(has("default/first"), "{:?}", cluster.statuses());
+    api.create(path, &secret("second", "hidden-second")).await.unwrap();
+    until("a new one", || has("default/second")).await;
+    api.delete(&format!("{path}/first")).await.unwrap();
+    until("a deletion", || !has("default/first")).await;
+    let second = messages.0.lock()["default/second"].clone();
+    let contains = |text: &str| second.windows(text.len()).any(|window| window == text.as_bytes());
+    for kept in ["kubernetes.io/basic-auth", "app", "web", "note"] {
+        assert!(contains(kept), "{kept}");
+    }
+    assert!(!contains("hidden") && !contains("c29tZWJvZHk"), "no data");
+    let status = cluster.statuses().remove(0);
+    assert_eq!((status.phase, status.refused_objects, status.last_error), (WatchPhase::Watching, 0, None));
+    // The server sends a bookmark before it ends the watch: one event more, and the next watch goes on from there.
+    let events = status.events;
+    until("a bookmark", || cluster.statuses()[0].events > events).await;
+    until("the next watch", || cluster.statuses()[0].reconnects > 0).await;
+    create_service(&rig, "elsewhere").await;
+    api.create(path, &secret("third", "hidden-third")).await.unwrap();
+    until("one more", || has("default/third")).await;
+    let status = cluster.statuses().remove(0);
+    assert_eq!((status.relists, status.last_error), (0, None));
 }

@@ -11,6 +11,7 @@ use outrigger_wire::protobuf::{Field, Reader, Writer, put_varint, varint_len};
 
 use crate::api_server;
 use crate::store::{Change, ChangeKind, StoredObject};
+use crate::table;
 use crate::watch::WatchRequest;
 
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
@@ -23,21 +24,31 @@ pub(crate) enum Representation {
     Object,
     /// `as=PartialObjectMetadata`.
     Metadata,
+    /// `as=Table` in JSON, with metadata and the cells that kubectl prints.
+    Table,
 }
 
 impl Representation {
     pub(crate) fn list_media_type(self) -> &'static str {
-        PROTOBUF
+        match self {
+            Representation::Object | Representation::Metadata => PROTOBUF,
+            Representation::Table => "application/json",
+        }
     }
 
     pub(crate) fn watch_media_type(self) -> &'static str {
-        "application/vnd.kubernetes.protobuf;stream=watch"
+        match self {
+            Representation::Object | Representation::Metadata => {
+                "application/vnd.kubernetes.protobuf;stream=watch"
+            }
+            Representation::Table => "application/json",
+        }
     }
 
     fn api_version(self, resource: ResourceKind) -> &'static str {
         match self {
             Representation::Object => resource.api_version(),
-            Representation::Metadata => META_API_VERSION,
+            Representation::Metadata | Representation::Table => META_API_VERSION,
         }
     }
 
@@ -45,6 +56,7 @@ impl Representation {
         match self {
             Representation::Object => resource.kind(),
             Representation::Metadata => "PartialObjectMetadata",
+            Representation::Table => "Table",
         }
     }
 
@@ -52,6 +64,7 @@ impl Representation {
         match self {
             Representation::Object => object.raw(),
             Representation::Metadata => metadata_only(&object.raw()),
+            Representation::Table => table::row(object).into(),
         }
     }
 }
@@ -60,7 +73,11 @@ impl Representation {
 pub(crate) fn negotiate(accept: &str) -> Option<Representation> {
     accept.split(',').find_map(|clause| {
         let mut parts = clause.split(';').map(str::trim);
-        if parts.next() != Some(PROTOBUF) {
+        let media_type = parts.next();
+        if media_type == Some("application/json") {
+            return parts.any(|part| part == "as=Table").then_some(Representation::Table);
+        }
+        if media_type != Some(PROTOBUF) {
             return None;
         }
         match parts.find_map(|part| part.strip_prefix("as=")) {
@@ -106,6 +123,20 @@ const LIST_CHUNK: usize = 64 * 1024;
 /// A list response with its envelope, piece by piece: every object is encoded twice, for its length and when its turn
 /// comes, so that the whole never lies in memory.
 pub(crate) fn list(
+    resource: ResourceKind,
+    representation: Representation,
+    meta: &ListMeta,
+    objects: Vec<Arc<StoredObject>>,
+) -> Box<dyn Iterator<Item = Bytes> + Send + Sync> {
+    match representation {
+        Representation::Table => Box::new(std::iter::once(table::whole(meta, &objects).into())),
+        Representation::Object | Representation::Metadata => {
+            Box::new(protobuf_list(resource, representation, meta, objects))
+        }
+    }
+}
+
+fn protobuf_list(
     resource: ResourceKind,
     representation: Representation,
     meta: &ListMeta,
@@ -162,6 +193,9 @@ pub(crate) fn initial_event(request: &WatchRequest, object: &StoredObject) -> By
 
 /// A bookmark; `initial_events_end` marks the one that ends a streamed list.
 pub(crate) fn bookmark(request: &WatchRequest, revision: u64, initial_events_end: bool) -> Bytes {
+    if request.representation == Representation::Table {
+        return table::bookmark(revision).into();
+    }
     let mut object = Vec::new();
     Writer::new(&mut object).message(1, |metadata| {
         metadata.string(6, &revision.to_string());
@@ -177,6 +211,9 @@ pub(crate) fn bookmark(request: &WatchRequest, revision: u64, initial_events_end
 
 fn frame(request: &WatchRequest, kind: WatchEventKind, object: &[u8]) -> Bytes {
     let representation = request.representation;
+    if representation == Representation::Table {
+        return table::event(kind, object).into();
+    }
     let mut frame = Vec::with_capacity(object.len() + 128);
     let api_version = representation.api_version(request.resource);
     encode_watch_event(kind, api_version, representation.kind(request.resource), object, &mut frame);
@@ -184,7 +221,10 @@ fn frame(request: &WatchRequest, kind: WatchEventKind, object: &[u8]) -> Bytes {
 }
 
 /// The ERROR event of a watch from a revision that is no longer in the log.
-pub(crate) fn expired_event(asked: u64, oldest: u64) -> Bytes {
+pub(crate) fn expired_event(request: &WatchRequest, asked: u64, oldest: u64) -> Bytes {
+    if request.representation == Representation::Table {
+        return table::error(&status_json(&expired_status(asked, oldest))).into();
+    }
     let mut message = Vec::new();
     expired_status(asked, oldest).encode(&mut message);
     let mut frame = Vec::new();

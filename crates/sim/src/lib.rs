@@ -16,4 +16,5 @@ pub mod store;
 
 mod encode;
 mod list_options;
+mod table;
 mod watch;

@@ -112,7 +112,7 @@ impl StoredObject {
 }
 
 /// The text at a path of field numbers; empty where there is none.
-fn text_at(message: &[u8], path: &[u32]) -> String {
+pub(crate) fn text_at(message: &[u8], path: &[u32]) -> String {
     let Some((first, rest)) = path.split_first() else {
         return String::from_utf8_lossy(message).into_owned();
     };
@@ -120,7 +120,7 @@ fn text_at(message: &[u8], path: &[u32]) -> String {
 }
 
 /// The contents of a field of strings or messages.
-fn contents(message: &[u8], field: u32) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn contents(message: &[u8], field: u32) -> impl Iterator<Item = &[u8]> {
     let mut reader = Reader::new(message);
     let fields = std::iter::from_fn(move || reader.next_field().ok().flatten());
     fields.filter_map(move |(number, content)| match content {

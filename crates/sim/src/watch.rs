@@ -66,7 +66,7 @@ pub(crate) async fn run(
         let changes = match store.changes_after(request.resource, revision, BATCH) {
             Ok(changes) => changes,
             Err(compacted) => {
-                sender.send(encode::expired_event(revision, compacted.oldest)).await;
+                sender.send(encode::expired_event(&request, revision, compacted.oldest)).await;
                 return;
             }
         };

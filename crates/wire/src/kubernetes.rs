@@ -25,7 +25,9 @@ mod tests;
 mod watch;
 
 pub use envelope::{Envelope, EnvelopeError, decode_envelope, encode_envelope};
-pub use json::{JsonLines, JsonListDecoder, JsonListEnd, JsonWatchEvent, decode_json_watch_event};
+pub use json::{
+    JsonLines, JsonListDecoder, JsonListEnd, JsonWatchEvent, decode_json_watch_event, first_row, member,
+};
 pub use list::{ListDecoder, ListEnd, ListError, ListLimits, ListMeta, encode_list};
 pub use meta::{ObjectMetaView, object_meta};
 pub use resource::{CustomResource, ResourceKind};

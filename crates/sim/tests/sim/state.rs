@@ -3,6 +3,8 @@
 use outrigger_kube::{WatchOptions, WatchPhase};
 use outrigger_sim::state::StatePopulation;
 
+use outrigger_wire::protobuf::{Field, Reader};
+
 use super::*;
 
 /// 300 pods of ten Deployments in two namespaces on ten nodes, and everything else in proportion.
@@ -53,7 +55,7 @@ fn patient() -> WatchPolicy {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_resource_of_state_metrics_arrives_by_one_request() {
+async fn every_resource_of_state_metrics_arrives_by_one_list_and_watch() {
     let scene = state_scene().await;
     let as_metadata = [ResourceKind::ConfigMap, ResourceKind::Role, ResourceKind::ClusterRole];
     for resource in ResourceKind::ALL {
@@ -67,7 +69,9 @@ async fn every_resource_of_state_metrics_arrives_by_one_request() {
     let requests = scene.server.requests();
     for resource in ResourceKind::ALL {
         let of_it: Vec<_> = requests.iter().filter(|request| request.path == resource.path()).collect();
-        assert_eq!(of_it.len(), 1, "{resource}: {of_it:?}");
+        // A table is not streamed: a list and a watch.
+        let expected = if resource == ResourceKind::Secret { 2 } else { 1 };
+        assert_eq!(of_it.len(), expected, "{resource}: {of_it:?}");
         let metadata = of_it[0].accept.contains("PartialObjectMetadata");
         assert_eq!(metadata, as_metadata.contains(&resource), "{resource}");
     }
@@ -166,4 +170,85 @@ async fn a_resource_that_the_server_does_not_have_is_told_to_its_reader_and_foun
     scene.server.faults().clear();
     scene.until_equal(POLICY).await;
     assert_eq!(scene.generations(POLICY), 1);
+}
+
+/// Keeps the messages of Secrets.
+#[derive(Default)]
+struct Messages(Mutex<BTreeMap<String, Vec<u8>>>, Mutex<u32>);
+
+impl WatchSink for Messages {
+    fn begin_generation(&self, _: ResourceKind) {}
+
+    fn apply(&self, _: ResourceKind, change: WatchChange, object: &[u8]) -> Result<(), ObjectError> {
+        let name = object_meta(object).map_err(|error| error.to_string())?.name.to_owned();
+        match change {
+            WatchChange::Upsert => self.0.lock().insert(name, object.to_vec()),
+            WatchChange::Delete => self.0.lock().remove(&name),
+        };
+        Ok(())
+    }
+
+    fn commit_generation(&self, _: ResourceKind) {
+        *self.1.lock() += 1;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secrets_come_with_type_and_without_data_and_the_server_never_sends_any() {
+    for namespaces in [Vec::new(), vec!["team-0000".to_owned(), "team-0001".to_owned()]] {
+        let scene = state_scene().await;
+        let messages = Arc::new(Messages::default());
+        let options = WatchOptions { namespaces, ..WatchOptions::default() };
+        tokio::spawn(scene.cluster.watch_with(ResourceKind::Secret, options, messages.clone()));
+        scene.until("a list", |_| *messages.1.lock() == 1).await;
+        let (_, secrets) = scene.server.store().snapshot(ResourceKind::Secret);
+        assert_eq!((messages.0.lock().len(), secrets.len()), (20, 20));
+        for secret in secrets {
+            let (whole, shown) = (secret.raw(), messages.0.lock()[&secret.key.name].clone());
+            // What is not managed fields and data is the same, byte for byte.
+            let kept: Vec<(u32, Vec<u8>)> =
+                fields(&whole).into_iter().filter(|(number, _)| *number != 2).collect();
+            let meta = |message: &[u8]| -> Vec<(u32, Vec<u8>)> {
+                let unread = [2, 4, 7, 17];
+                fields(message).into_iter().filter(|(number, _)| !unread.contains(number)).collect()
+            };
+            let shown = fields(&shown);
+            assert_eq!(shown.len(), 2);
+            assert_eq!(shown[1], kept[1], "type");
+            assert_eq!(meta(&shown[0].1), meta(&kept[0].1), "metadata of {}", secret.key.name);
+        }
+        let requests = scene.server.requests();
+        let of_secrets: Vec<_> = requests.iter().filter(|one| one.path.ends_with("/secrets")).collect();
+        assert!(of_secrets.iter().all(|one| one.accept.contains("as=Table")), "{of_secrets:?}");
+        // Changes, and a relist after 410, come the same way.
+        let (name, events) = ("checkout-api-0-tls", scene.cluster.statuses()[0].events);
+        assert!(messages.0.lock().contains_key(name));
+        StatePopulation::create(300, scene.server.store().clone(), 1_790_000_000);
+        scene.until("changes", |scene| scene.cluster.statuses()[0].events > events).await;
+        let version = |secret: &[u8]| object_meta(secret).expect("readable").resource_version.to_owned();
+        let newest = || {
+            let (_, secrets) = scene.server.store().snapshot(ResourceKind::Secret);
+            let newest = secrets.iter().find(|secret| secret.key.name == name).expect("it is there");
+            newest.resource_version.to_string()
+        };
+        scene.until("the newest", |_| version(&messages.0.lock()[name]) == newest()).await;
+        scene.server.faults().change(|faults| faults.internal_error = true);
+        scene.server.cut_connections();
+        StatePopulation::create(300, scene.server.store().clone(), 1_790_000_000);
+        scene.server.store().compact();
+        scene.server.faults().clear();
+        scene.until("the newest again", |_| version(&messages.0.lock()[name]) == newest()).await;
+    }
+}
+
+/// Fields of a message that are strings or messages.
+fn fields(message: &[u8]) -> Vec<(u32, Vec<u8>)> {
+    let mut reader = Reader::new(message);
+    let mut all = Vec::new();
+    while let Ok(Some((number, field))) = reader.next_field() {
+        if let Field::Bytes(content) = field {
+            all.push((number, content.to_vec()));
+        }
+    }
+    all
 }

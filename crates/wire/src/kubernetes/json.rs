@@ -98,6 +98,19 @@ pub fn decode_json_watch_event(line: &[u8]) -> Result<JsonWatchEvent<'_>, WatchE
     Ok(JsonWatchEvent { kind, object: object.ok_or(WatchError::NoObject)? })
 }
 
+/// The value of a member of a JSON object; `None` where there is none, or the object is malformed before it.
+pub fn member<'a>(object: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let mut members = Members::of(object)?.map_while(|member| member);
+    members.find(|(key, _)| *key == name.as_bytes()).map(|(_, value)| value)
+}
+
+/// The first row of a `meta.k8s.io/v1` Table.
+pub fn first_row(table: &[u8]) -> Option<&[u8]> {
+    let rows = member(table, "rows")?.trim_ascii().strip_prefix(b"[")?.trim_ascii_start();
+    let row = &rows[..value_length(rows)?];
+    row.starts_with(b"{").then_some(row)
+}
+
 /// The members of a JSON object: keys as they are written, values as bytes. `None` where it is malformed.
 struct Members<'a> {
     rest: &'a [u8],
@@ -227,6 +240,8 @@ pub struct JsonListDecoder {
     items: u64,
     metadata: Vec<u8>,
     kind: Vec<u8>,
+    /// The member whose items are read, and how the kind of the whole ends.
+    what: (&'static str, &'static str),
     /// How far the value at `start` was scanned, so that nothing is scanned twice.
     scan: ValueScan,
     scanned: usize,
@@ -244,7 +259,17 @@ pub struct JsonListEnd {
 impl JsonListDecoder {
     /// A decoder for one response.
     pub fn new(limits: ListLimits) -> Self {
+        Self::of(("items", "List"), limits)
+    }
+
+    /// A decoder for one response that is a `meta.k8s.io/v1` Table; its items are the rows.
+    pub fn of_table(limits: ListLimits) -> Self {
+        Self::of(("rows", "Table"), limits)
+    }
+
+    fn of(what: (&'static str, &'static str), limits: ListLimits) -> Self {
         Self {
+            what,
             limits,
             buffer: Vec::new(),
             start: 0,
@@ -307,7 +332,7 @@ impl JsonListDecoder {
         }
         let kind = String::from_utf8_lossy(&self.kind);
         let kind = kind.trim_matches('"');
-        if !kind.is_empty() && !kind.ends_with("List") {
+        if !kind.is_empty() && !kind.ends_with(self.what.1) {
             return Err(ListError::NotAList(kind.to_owned()));
         }
         Ok(JsonListEnd { metadata: self.metadata, items: self.items })
@@ -333,7 +358,7 @@ impl JsonListDecoder {
         let blanks = self.buffer[from..].len() - self.buffer[from..].trim_ascii_start().len();
         let from = from + blanks;
         let Some(first) = self.buffer.get(from) else { return Ok(false) };
-        if name == b"items" && *first == b'[' {
+        if name == self.what.0.as_bytes() && *first == b'[' {
             self.start = from;
             self.advance(Part::Items);
             return Ok(true);
@@ -466,6 +491,31 @@ mod tests {
         ] {
             assert_eq!(decode_json_watch_event(line.as_bytes()).unwrap_err().to_string(), error, "{line}");
         }
+    }
+
+    #[test]
+    fn tables_are_read_row_by_row() {
+        let table = br#"{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":{"resourceVersion":"9"},
+            "columnDefinitions":[{"name":"Name","rows":1}],"rows":[ {"cells":["a"]} ,{"cells":["b"]}]}"#;
+        for size in [1, 7, 1000] {
+            let mut decoder = JsonListDecoder::of_table(limits());
+            let mut rows = Vec::new();
+            for piece in table.chunks(size) {
+                decoder.push(piece);
+                while let Some(row) = decoder.next_item().unwrap() {
+                    rows.push(String::from_utf8(row.to_vec()).unwrap());
+                }
+            }
+            assert_eq!(rows, [r#"{"cells":["a"]}"#, r#"{"cells":["b"]}"#]);
+            assert_eq!(decoder.finish().unwrap().metadata, br#"{"resourceVersion":"9"}"#);
+        }
+        assert_eq!(first_row(table), Some(&br#"{"cells":["a"]}"#[..]));
+        assert_eq!(first_row(br#"{"rows":[]}"#), None);
+        assert_eq!(member(table, "kind"), Some(&b"\"Table\""[..]));
+        let mut list = JsonListDecoder::of_table(limits());
+        list.push(br#"{"kind":"SecretList","items":[]}"#);
+        assert_eq!(list.next_item().unwrap(), None);
+        assert!(list.finish().is_err(), "a list is no table");
     }
 
     fn any_json() -> impl Strategy<Value = Value> {
