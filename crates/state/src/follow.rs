@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::block::Block;
+use crate::block::{Block, RowBytes};
 use crate::dictionary::Words;
 use crate::image::Snapshot;
 use crate::pack::Packed;
@@ -82,13 +82,12 @@ struct Side<'s> {
 }
 
 impl<'s> Side<'s> {
-    fn row(&self, place: usize, shard: Option<Shard>) -> Option<&'s [u8]> {
+    fn row(&self, place: usize, shard: Option<Shard>) -> Option<RowBytes<'s>> {
         if place >= self.block.places() {
             return None;
         }
-        let row = self.block.row(place);
         let wanted = shard.is_none_or(|shard| shard.holds(self.block.object(place).uid));
-        (!row.is_empty() && wanted).then_some(row)
+        self.block.row(place).filter(|_| wanted)
     }
 }
 
@@ -97,7 +96,7 @@ struct Walk<'s, 'v, V> {
     visit: &'v mut V,
     labels: Vec<(&'s str, Cow<'s, str>)>,
     /// Objects that are not where they were, if anywhere: a deleted object may come back in another place.
-    moved: HashMap<(u64, u64), (RowRun<'s>, Side<'s>, &'s [u8])>,
+    moved: HashMap<(u64, u64), (RowRun<'s>, Side<'s>, RowBytes<'s>)>,
 }
 
 impl<'s, V: FnMut(RowRun<'s>, &SeriesSample<'_>) -> ControlFlow<()>> Walk<'s, '_, V> {
@@ -163,12 +162,11 @@ impl<'s, V: FnMut(RowRun<'s>, &SeriesSample<'_>) -> ControlFlow<()>> Walk<'s, '_
     }
 
     /// Every sample of a row, or that it is no more.
-    fn samples(&mut self, run: RowRun<'s>, side: Side<'s>, row: &'s [u8], gone: bool) -> ControlFlow<()> {
-        let mut packed = Packed::new(row);
-        let identity = packed.text();
+    fn samples(&mut self, run: RowRun<'s>, side: Side<'s>, row: RowBytes<'s>, gone: bool) -> ControlFlow<()> {
+        let mut packed = Packed::new(row.samples);
         while let Some(form) = packed.varint() {
             let sample = RowSample::read(&side.forms[form as usize], &mut packed);
-            self.one(run, side, identity, &sample, gone)?;
+            self.one(run, side, row.identity, &sample, gone)?;
         }
         ControlFlow::Continue(())
     }
@@ -176,33 +174,31 @@ impl<'s, V: FnMut(RowRun<'s>, &SeriesSample<'_>) -> ControlFlow<()>> Walk<'s, '_
     fn difference(
         &mut self,
         run: RowRun<'s>,
-        (before, old): (Side<'s>, &'s [u8]),
-        (after, new): (Side<'s>, &'s [u8]),
+        (before, old): (Side<'s>, RowBytes<'s>),
+        (after, new): (Side<'s>, RowBytes<'s>),
         all: bool,
     ) -> ControlFlow<()> {
         // Lines, as they would be written, name the series: the two sides may number words otherwise.
         let (mut old_series, mut line) = (HashMap::new(), Vec::new());
-        let mut packed = Packed::new(old);
-        let old_identity = packed.text();
+        let mut packed = Packed::new(old.samples);
         while let Some(form) = packed.varint() {
             let sample = RowSample::read(&before.forms[form as usize], &mut packed);
-            sample.line(old_identity, before.words, &mut line);
+            sample.line(old.identity, before.words, &mut line);
             old_series.insert(std::mem::take(&mut line), sample);
         }
-        let mut packed = Packed::new(new);
-        let identity = packed.text();
+        let mut packed = Packed::new(new.samples);
         while let Some(form) = packed.varint() {
             let sample = RowSample::read(&after.forms[form as usize], &mut packed);
             line.clear();
-            sample.line(identity, after.words, &mut line);
+            sample.line(new.identity, after.words, &mut line);
             let known =
                 old_series.remove(&line).is_some_and(|old| old.number.to_bits() == sample.number.to_bits());
             if all || !known {
-                self.one(run, after, identity, &sample, false)?;
+                self.one(run, after, new.identity, &sample, false)?;
             }
         }
         for sample in old_series.values() {
-            self.one(run, before, old_identity, sample, true)?;
+            self.one(run, before, old.identity, sample, true)?;
         }
         ControlFlow::Continue(())
     }
@@ -276,13 +272,12 @@ impl<'s> RowSample<'s> {
 }
 
 /// Whether two rows say the same: the same bytes, with the same words behind them.
-fn same_row((before, old): (Side<'_>, &[u8]), (after, new): (Side<'_>, &[u8])) -> bool {
+fn same_row((before, old): (Side<'_>, RowBytes<'_>), (after, new): (Side<'_>, RowBytes<'_>)) -> bool {
     if old != new {
         return false;
     }
-    let mut packed = Packed::new(new);
-    packed.text();
-    let mut same_word = |packed: &mut Packed<'_>| {
+    let mut packed = Packed::new(new.samples);
+    let same_word = |packed: &mut Packed<'_>| {
         let id = packed.varint().unwrap_or_default();
         before.words.get(id) == after.words.get(id)
     };

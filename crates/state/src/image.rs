@@ -228,4 +228,10 @@ impl Snapshot {
     pub fn resources(&self) -> impl Iterator<Item = (&str, usize)> {
         self.tables.iter().map(|(name, table)| (name.as_str(), table.rows))
     }
+
+    /// Families of the resources that have objects.
+    pub fn families(&self) -> impl Iterator<Item = &FamilyInfo> {
+        let tables = self.tables.iter().filter(|(_, table)| table.rows > 0);
+        tables.flat_map(|(_, table)| table.families.iter())
+    }
 }

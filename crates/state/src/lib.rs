@@ -5,6 +5,7 @@
 
 mod block;
 pub mod custom;
+pub mod deflate;
 mod dictionary;
 pub mod family;
 pub mod follow;

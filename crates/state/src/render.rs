@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use crate::block::{Block, ROWS};
+use crate::block::{Block, RowBytes};
 use crate::dictionary::Words;
 use crate::image::Snapshot;
 use crate::number::put_number;
@@ -103,44 +103,56 @@ impl Writer<'_> {
 
 /// A block's rows, each read up to where the families so far end.
 struct BlockCursor<'a> {
-    rows: Vec<RowCursor<'a>>,
+    rows: Vec<RowBytes<'a>>,
 }
 
-struct RowCursor<'a> {
-    /// The object's own labels.
-    identity: &'a [u8],
-    rest: &'a [u8],
-}
+/// Rows whose next bytes are fetched side by side.
+const AHEAD: usize = 16;
 
 impl<'a> BlockCursor<'a> {
     /// `None` when no row of the block is asked for.
     fn new(block: &'a Block, shard: Option<Shard>) -> Option<Self> {
-        let mut rows = Vec::with_capacity(block.places().min(ROWS));
-        for place in 0..block.places() {
-            let row = block.row(place);
-            if row.is_empty() || shard.is_some_and(|shard| !shard.holds(block.object(place).uid)) {
-                continue;
-            }
-            let mut packed = Packed::new(row);
-            let identity = packed.text();
-            rows.push(RowCursor { identity, rest: packed.rest() });
-        }
+        let wanted = |place: &usize| shard.is_none_or(|shard| shard.holds(block.object(*place).uid));
+        let rows: Vec<_> = (0..block.places()).filter(wanted).filter_map(|place| block.row(place)).collect();
         (!rows.is_empty()).then_some(Self { rows })
     }
 
     fn write_family(&mut self, family: u16, forms: &[Form], words: &Words, into: &mut Vec<u8>) {
-        for row in &mut self.rows {
-            let mut packed = Packed::new(row.rest);
-            while let Some(form) = packed.varint() {
-                let form = &forms[form as usize];
-                if form.family != family {
-                    break;
+        for rows in self.rows.chunks_mut(AHEAD) {
+            // These reads do not wait for each other; without them each row would wait for memory alone.
+            let mut next = [None; AHEAD];
+            for (next, row) in next.iter_mut().zip(&*rows) {
+                *next = Packed::new(row.samples).varint();
+            }
+            for (next, row) in next.into_iter().zip(rows) {
+                let Some(form) = next.map(|form| &forms[form as usize]) else { continue };
+                if form.family == family {
+                    row.samples = write_row(row, family, forms, words, into);
                 }
-                write_sample(form, row.identity, words, &mut packed, into);
-                row.rest = packed.rest();
             }
         }
     }
+}
+
+/// Writes a row's samples of a family; returns those behind.
+fn write_row<'a>(
+    row: &RowBytes<'a>,
+    family: u16,
+    forms: &[Form],
+    words: &Words,
+    into: &mut Vec<u8>,
+) -> &'a [u8] {
+    let mut packed = Packed::new(row.samples);
+    let mut rest = row.samples;
+    while let Some(form) = packed.varint() {
+        let form = &forms[form as usize];
+        if form.family != family {
+            break;
+        }
+        write_sample(form, row.identity, words, &mut packed, into);
+        rest = packed.rest();
+    }
+    rest
 }
 
 #[inline]

@@ -9,7 +9,7 @@ use outrigger_wire::protobuf::put_varint;
 use rapidhash::fast::RandomState;
 use rapidhash::quality::RandomState as NameHasher;
 
-use crate::block::{Block, ObjectHashes, ROWS};
+use crate::block::{Block, ObjectHashes, ROWS, RowBytes};
 use crate::dictionary::Dictionary;
 use crate::family::FamilyInfo;
 use crate::pack::{Packed, put_packed_number, put_packed_text};
@@ -127,37 +127,37 @@ impl Table {
         let mut row = std::mem::take(&mut self.scratch);
         row.clear();
         self.pack(samples, dictionary, &mut row);
+        let bytes = RowBytes { identity: &samples.identity, samples: &row };
         let object = self.object(samples);
         let of = |slot: &u32| key_of(&self.blocks, *slot);
         match self.index.entry(object.key.0, |slot| of(slot) == object.key, |slot| of(slot).0) {
             Entry::Occupied(entry) => {
                 let slot = *entry.get();
                 self.seen[slot as usize] = self.generation;
-                self.replace(slot, &row, object, dictionary);
+                self.replace(slot, bytes, object, dictionary);
             }
             Entry::Vacant(entry) => {
                 let slot = self.free.pop().unwrap_or(self.seen.len() as u32);
                 entry.insert(slot);
-                self.insert(slot, &row, object);
+                self.insert(slot, bytes, object);
             }
         }
         self.scratch = row;
     }
 
-    fn replace(&mut self, slot: u32, row: &[u8], object: ObjectHashes, dictionary: &mut Dictionary) {
+    fn replace(&mut self, slot: u32, row: RowBytes<'_>, object: ObjectHashes, dictionary: &mut Dictionary) {
         let (block, place) = (slot as usize / ROWS, slot as usize % ROWS);
         let old = self.blocks[block].row(place);
-        if old == row && self.blocks[block].object(place) == object {
+        if old == Some(row) && self.blocks[block].object(place) == object {
             // Its words were counted once more while it was packed.
-            self.release(row, dictionary);
+            self.release(row.samples, dictionary);
             return;
         }
-        let old = old.to_vec();
-        self.release(&old, dictionary);
+        self.release(old.map_or(&[], |old| old.samples), dictionary);
         Arc::make_mut(&mut self.blocks[block]).put(place, row, object);
     }
 
-    fn insert(&mut self, slot: u32, row: &[u8], object: ObjectHashes) {
+    fn insert(&mut self, slot: u32, row: RowBytes<'_>, object: ObjectHashes) {
         let (block, place) = (slot as usize / ROWS, slot as usize % ROWS);
         if block == self.blocks.len() {
             self.blocks.push(Arc::default());
@@ -181,8 +181,8 @@ impl Table {
 
     fn clear_row(&mut self, slot: u32, dictionary: &mut Dictionary) {
         let (block, place) = (slot as usize / ROWS, slot as usize % ROWS);
-        let old = self.blocks[block].row(place).to_vec();
-        self.release(&old, dictionary);
+        let old = self.blocks[block].row(place);
+        self.release(old.map_or(&[], |old| old.samples), dictionary);
         Arc::make_mut(&mut self.blocks[block]).remove(place);
         self.free.push(slot);
     }
@@ -228,9 +228,8 @@ impl Table {
         ObjectHashes { key, uid: uid_hash(&samples.uid) }
     }
 
-    /// Appends a row: the object's own labels, then form, values and number of each sample.
+    /// Appends form, values and number of each sample.
     fn pack(&mut self, samples: &Samples, dictionary: &mut Dictionary, row: &mut Vec<u8>) {
-        put_packed_text(&samples.identity, row);
         let (mut value, mut text) = (0, 0);
         for sample in &samples.samples {
             let values = &samples.values[value..sample.values_end as usize];
@@ -268,7 +267,6 @@ impl Table {
     /// Takes back the uses of a row's words.
     fn release(&self, row: &[u8], dictionary: &mut Dictionary) {
         let mut packed = Packed::new(row);
-        packed.text();
         while let Some(form) = packed.varint() {
             let form = &self.forms[form as usize];
             for label in &form.labels {
