@@ -156,8 +156,12 @@ mod tests {
             }
         }
         assert_eq!(fields, [1, 3]);
-        let created = [0x42, 8, 8, 0xa5, 0x98, 0xdc, 0xca, 6, 16, 0];
-        assert!(message.windows(created.len()).any(|window| window == created), "created at 1767323045");
+        let mut created = Vec::new();
+        Writer::new(&mut created).message(8, |time| {
+            time.int(1, 1_767_323_045);
+            time.int(2, 0);
+        });
+        assert!(message.windows(created.len()).any(|window| window == created));
     }
 
     #[test]
