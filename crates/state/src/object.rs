@@ -502,11 +502,6 @@ impl<'a, V> Map<'a, V> {
         Some(&self.0[found].1)
     }
 
-    /// Whether there is no pair.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     fn insert(&mut self, key: &'a str, value: V) {
         // Servers send sorted maps.
         if self.0.last().is_none_or(|(last, _)| *last < key) {

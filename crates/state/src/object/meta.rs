@@ -29,19 +29,6 @@ message! {
         5 "apiVersion" api_version: &'a str,
         6 "controller" controller: Option<bool>,
     }
-
-    /// `metav1.LabelSelector`.
-    pub struct LabelSelector {
-        1 "matchLabels" match_labels: Map<'a>,
-        2 "matchExpressions" match_expressions: Repeated<'a, LabelSelectorRequirement<'a>>,
-    }
-
-    /// `metav1.LabelSelectorRequirement`.
-    pub struct LabelSelectorRequirement {
-        1 "key" key: &'a str,
-        2 "operator" operator: &'a str,
-        3 "values" values: Vec<&'a str>,
-    }
 }
 
 /// `metav1.Time` or `metav1.MicroTime` in whole seconds.

@@ -223,14 +223,10 @@ impl Kind for Pods {
         Family::<Self>::stable(
             "kube_pod_start_time",
             "Start time in unix timestamp for a pod.",
-            |pod, samples| status::start_time(pod, samples),
+            status::start_time,
         ),
-        Family::<Self>::stable("kube_pod_status_phase", "The pods current phase.", |pod, samples| {
-            status::phase(pod, samples)
-        }),
-        Family::<Self>::alpha("kube_pod_status_qos_class", "The pods current qosClass.", |pod, samples| {
-            status::qos_class(pod, samples)
-        }),
+        Family::<Self>::stable("kube_pod_status_phase", "The pods current phase.", status::phase),
+        Family::<Self>::alpha("kube_pod_status_qos_class", "The pods current qosClass.", status::qos_class),
         Family::<Self>::stable(
             "kube_pod_status_ready",
             "Describes whether the pod is ready to serve requests.",
@@ -251,9 +247,7 @@ impl Kind for Pods {
             "Readiness achieved time in unix timestamp for a pod containers.",
             |pod, samples| status::transition_time(pod, "ContainersReady", "True", samples),
         ),
-        Family::<Self>::alpha("kube_pod_status_reason", "The pod status reasons", |pod, samples| {
-            status::reason(pod, samples)
-        }),
+        Family::<Self>::alpha("kube_pod_status_reason", "The pod status reasons", status::reason),
         Family::<Self>::alpha(
             "kube_pod_status_disruption_reason",
             "The pod disruption condition reason",
@@ -282,7 +276,7 @@ impl Kind for Pods {
         Family::<Self>::alpha(
             "kube_pod_tolerations",
             "Information about the pod tolerations",
-            |pod, samples| spec::tolerations(pod, samples),
+            spec::tolerations,
         ),
         Family::<Self>::alpha(
             "kube_pod_nodeselectors",
@@ -293,11 +287,9 @@ impl Kind for Pods {
         Family::<Self>::alpha(
             "kube_pod_service_account",
             "The service account for a pod.",
-            |pod, samples| spec::service_account(pod, samples),
+            spec::service_account,
         ),
-        Family::<Self>::alpha("kube_pod_scheduler", "The scheduler for a pod.", |pod, samples| {
-            spec::scheduler(pod, samples)
-        }),
+        Family::<Self>::alpha("kube_pod_scheduler", "The scheduler for a pod.", spec::scheduler),
     ];
 
     fn identity(pod: &Pod<'_>, samples: &mut Samples) {
