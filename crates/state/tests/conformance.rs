@@ -261,6 +261,65 @@ fn objects_at_the_edges_give_their_lines() {
     assert!(problems.is_empty(), "{} problems\n{}", problems.len(), problems.join("\n"));
 }
 
+#[derive(Deserialize)]
+struct RandomObject {
+    resource: String,
+    object: serde_json::Value,
+    object_pb_base64: String,
+}
+
+/// All random objects as text, with all families, labels and annotations.
+fn rendered_random(objects: &[RandomObject], encoding: Encoding) -> String {
+    let everything = LabelsAllowList::checked(BTreeMap::from([("*".to_owned(), vec!["*".to_owned()])]));
+    let everything = everything.expect("an allowlist");
+    let options = Options {
+        resources: ALL.iter().map(|resource| resource.name.to_owned()).collect(),
+        labels_allow_list: everything.clone(),
+        annotations_allow_list: everything,
+        ..all_families()
+    };
+    let selection = Selection::new(&options).expect("a selection");
+    let image = StateImage::new(
+        ALL.iter().map(|resource| (resource.name.to_owned(), resource.generator(&selection))).collect(),
+    );
+    for (table, name) in image.resources() {
+        image.begin_generation(table);
+        for random in objects.iter().filter(|random| random.resource == name) {
+            let bytes = match encoding {
+                Encoding::Protobuf => base64::engine::general_purpose::STANDARD
+                    .decode(&random.object_pb_base64)
+                    .expect("base64"),
+                Encoding::Json => random.object.to_string().into_bytes(),
+            };
+            image.upsert(table, encoding, &bytes, &mut image.samples(table)).expect("a readable object");
+        }
+        image.commit_generation(table);
+    }
+    let mut text = Vec::new();
+    image.snapshot().render(&RenderOptions::default(), |buffer| {
+        text.append(buffer);
+        ControlFlow::Continue(())
+    });
+    String::from_utf8(text).expect("text")
+}
+
+#[test]
+fn random_objects_give_the_lines_of_the_real_program() {
+    let objects: Vec<RandomObject> = include_str!("../testdata/random/objects.jsonl")
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("an object"))
+        .collect();
+    let theirs = families(include_str!("../testdata/random/metrics.txt"));
+    for encoding in [Encoding::Protobuf, Encoding::Json] {
+        let ours = families(&rendered_random(&objects, encoding));
+        assert_eq!(ours.len(), theirs.len());
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            assert_eq!(ours.1, theirs.1, "{encoding:?}");
+            assert_eq!(sorted(&ours.2), sorted(&theirs.2), "{encoding:?}");
+        }
+    }
+}
+
 #[test]
 fn families_are_those_of_the_inventory() {
     let mut ours = Vec::new();
