@@ -1,8 +1,6 @@
 //! Authentication by a cloud vendor's identity: `sigv4`, `azuread` and `google_iam` of remote write.
 
-use std::path::PathBuf;
-
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretSource};
 
 /// A vendor's way to authenticate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +90,7 @@ pub enum AzureIdentity {
         /// `tenant_id`.
         tenant_id: String,
         /// `token_file_path`.
-        token_file: Option<PathBuf>,
+        token_file: Option<SecretSource>,
     },
     /// `oauth`: a shared secret.
     Secret {
@@ -110,9 +108,9 @@ pub enum AzureIdentity {
         /// `tenant_id`.
         tenant_id: String,
         /// `certificate_path`: PEM, with the private key unless that has a file of its own.
-        certificate: PathBuf,
+        certificate: SecretSource,
         /// `certificate_key_path`.
-        key: Option<PathBuf>,
+        key: Option<SecretSource>,
         /// `certificate_password`.
         password: Option<Secret>,
         /// `send_certificate_chain`.
@@ -129,5 +127,5 @@ pub enum AzureIdentity {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GoogleIamConfig {
     /// `credentials_file`; Google's application default credentials when absent.
-    pub credentials_file: Option<PathBuf>,
+    pub credentials_file: Option<SecretSource>,
 }

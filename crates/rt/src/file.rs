@@ -77,6 +77,14 @@ pub fn read_secret(source: &SecretSource) -> Result<Secret, FileError> {
     }
 }
 
+/// Where a secret comes from, for people.
+pub(crate) fn described(source: &SecretSource) -> String {
+    match source {
+        SecretSource::Inline(_) => "what the configuration says".to_owned(),
+        SecretSource::File(path) => path.display().to_string(),
+    }
+}
+
 /// What tells one content of a file from the next without reading it; equal for two missing files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FileStamp(Option<(Option<SystemTime>, u64, u64)>);

@@ -1,13 +1,13 @@
 //! The master's files in a worker's configuration: their contents, in memory only, in place of their paths.
 //!
-//! What has no place for contents (the files of `azuread` and `google_iam`) stays a path on the worker's own machine, as
-//! does a file that the master could not read.
+//! A file that the master could not read stays a path on the worker's own machine.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use outrigger_config::prometheus::Config;
+use outrigger_model::cloud_auth::{AzureIdentity, CloudAuth};
 use outrigger_model::http::{BasicUsername, HttpAuth, HttpClientConfig, OAuth2Grant, PemSource, TlsConfig};
 use outrigger_model::secret::{Secret, SecretSource};
 
@@ -52,7 +52,29 @@ impl Contents<'_> {
                     OAuth2Grant::JwtBearer { key, .. } => key.iter_mut().for_each(|key| self.secret(key)),
                 }
             }
-            Some(HttpAuth::Cloud(_)) | None => {}
+            Some(HttpAuth::Cloud(cloud)) => self.cloud(cloud),
+            None => {}
+        }
+    }
+
+    fn cloud(&self, cloud: &mut CloudAuth) {
+        match cloud {
+            CloudAuth::AzureAd(config) => match &mut config.identity {
+                AzureIdentity::Workload { token_file, .. } => {
+                    token_file.iter_mut().for_each(|token| self.secret(token));
+                }
+                AzureIdentity::Certificate { certificate, key, .. } => {
+                    self.secret(certificate);
+                    key.iter_mut().for_each(|key| self.secret(key));
+                }
+                AzureIdentity::Managed { .. }
+                | AzureIdentity::Secret { .. }
+                | AzureIdentity::Default { .. } => {}
+            },
+            CloudAuth::GoogleIam(config) => {
+                config.credentials_file.iter_mut().for_each(|file| self.secret(file));
+            }
+            CloudAuth::SigV4(_) => {}
         }
     }
 
@@ -82,5 +104,53 @@ impl Contents<'_> {
 
     fn contents(&self, path: &Path) -> Option<&str> {
         std::str::from_utf8(self.0.get(path.to_str()?)?).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use outrigger_wire::centre::{Configuration, File};
+
+    use super::*;
+    use crate::worker::configuration::ReceivedConfiguration;
+
+    const ID: &str = "00000000-0000-0000-0000-000000000000";
+
+    #[test]
+    fn files_of_clouds_are_handed_like_all_others() {
+        for (auth, count) in [
+            (
+                format!(
+                    "azuread: {{workload_identity: {{client_id: {ID}, tenant_id: {ID}, token_file_path: /m/a}}}}"
+                ),
+                1,
+            ),
+            (
+                format!(
+                    "azuread: {{certificate: {{client_id: {ID}, tenant_id: t, certificate_path: /m/a, \
+                     certificate_key_path: /m/b}}}}"
+                ),
+                2,
+            ),
+            ("google_iam: {credentials_file: /m/a}".to_owned(), 1),
+        ] {
+            let text = format!("remote_write: [{{url: \"https://r.example/\", {auth}}}]");
+            let files = ["/m/a", "/m/b"].map(|path| File {
+                path: path.to_owned(),
+                contents: b" secret\n".to_vec(),
+                missing: false,
+            });
+            let mut received = ReceivedConfiguration::default();
+            received.merge(Configuration {
+                complete: true,
+                base: Some(text),
+                files: files.into(),
+                ..Configuration::default()
+            });
+            let config = received.load().expect("a configuration");
+            let auth = format!("{:?}", config.remote_write[0].http.auth);
+            assert!(!auth.contains("/m/"), "{auth}");
+            assert_eq!(auth.matches("Inline(").count(), count, "{auth}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use outrigger_model::cloud_auth::{
     AwsKeys, AwsRole, AzureAdConfig, AzureCloud, AzureIdentity, CloudAuth, GoogleIamConfig, SigV4Config,
 };
-use outrigger_model::secret::Secret;
+use outrigger_model::secret::{Secret, SecretSource};
 
 use super::files::{Files, ReferencedFileKind};
 use crate::yaml::walk::{Cursor, Section};
@@ -153,8 +153,10 @@ fn azure_identity(name: &str, section: &Section<'_>, files: &Files<'_>) -> Optio
         }
         text
     };
-    let path =
-        |key: &'static str| section.get(key).and_then(|value| files.path(&value, ReferencedFileKind::Secret));
+    let path = |key: &'static str| {
+        let path = section.get(key).and_then(|value| files.path(&value, ReferencedFileKind::Secret));
+        path.map(SecretSource::File)
+    };
     if name == "managed_identity" {
         return Some(AzureIdentity::Managed { client_id: text("client_id") });
     }
@@ -211,5 +213,5 @@ fn google_iam(value: &Cursor<'_>, files: &Files<'_>) -> Option<GoogleIamConfig> 
     let file = section.get("credentials_file");
     let credentials_file = file.and_then(|path| files.path(&path, ReferencedFileKind::Secret));
     section.finish(&[]);
-    Some(GoogleIamConfig { credentials_file })
+    Some(GoogleIamConfig { credentials_file: credentials_file.map(SecretSource::File) })
 }

@@ -552,7 +552,7 @@ fn the_ways_of_the_clouds_are_read_whole() {
             AzureIdentity::Workload {
                 client_id: owned(id),
                 tenant_id: owned(id),
-                token_file: Some("/t".into()),
+                token_file: Some(SecretSource::File("/t".into())),
             },
         ),
         (
@@ -570,7 +570,7 @@ fn the_ways_of_the_clouds_are_read_whole() {
             AzureIdentity::Certificate {
                 client_id: owned(id),
                 tenant_id: owned("t"),
-                certificate: "/etc/p/c.pem".into(),
+                certificate: SecretSource::File("/etc/p/c.pem".into()),
                 key: None,
                 password: None,
                 send_chain: true,
@@ -580,7 +580,7 @@ fn the_ways_of_the_clouds_are_read_whole() {
         let expected = AzureAdConfig { cloud, scope: scope.map(owned), identity };
         assert_eq!(auth(&format!("azuread: {{{keys}}}")), CloudAuth::AzureAd(expected));
     }
-    let expected = GoogleIamConfig { credentials_file: Some("/etc/p/g.json".into()) };
+    let expected = GoogleIamConfig { credentials_file: Some(SecretSource::File("/etc/p/g.json".into())) };
     assert_eq!(auth("google_iam: {credentials_file: g.json}"), CloudAuth::GoogleIam(expected));
 }
 

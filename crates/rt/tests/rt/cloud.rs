@@ -15,7 +15,7 @@ use outrigger_model::cloud_auth::{
 use outrigger_model::fault::Blame;
 use outrigger_model::http::{HttpAuth, HttpClientConfig};
 use outrigger_model::sample::Timestamp;
-use outrigger_model::secret::Secret;
+use outrigger_model::secret::{Secret, SecretSource};
 use outrigger_rt::http::{ClientOptions, CloudEnvironment, HttpClient};
 use serde_json::Value;
 use url::form_urlencoded;
@@ -497,8 +497,11 @@ async fn every_azure_identity_gets_its_token() {
     let of_client = format!("{imds}&client_id=the-client");
     let entra_path = "/the-tenant/oauth2/v2.0/token";
     let secret = AzureIdentity::Secret { client_id: own().0, tenant_id: own().1, secret: Secret::new("a&b") };
-    let workload =
-        AzureIdentity::Workload { client_id: own().0, tenant_id: own().1, token_file: Some(token.clone()) };
+    let workload = AzureIdentity::Workload {
+        client_id: own().0,
+        tenant_id: own().1,
+        token_file: Some(SecretSource::File(token.clone())),
+    };
     let sdk = || AzureIdentity::Default { tenant_id: None };
     let with = |mut variables: Vec<(&'static str, String)>, more: Vec<(&'static str, String)>| {
         variables.extend(more);
@@ -558,7 +561,7 @@ async fn an_azure_certificate_signs_for_its_client() {
         identity: AzureIdentity::Certificate {
             client_id: "c".to_owned(),
             tenant_id: "t".to_owned(),
-            certificate,
+            certificate: SecretSource::File(certificate),
             key: None,
             password: None,
             send_chain: true,
@@ -589,7 +592,7 @@ async fn google_gives_a_token_for_a_file_or_the_machine() {
         "private_key": rsa_identity().key, "quota_project_id": "pays",
     });
     let account = files.write("account.json", &account.to_string());
-    let config = GoogleIamConfig { credentials_file: Some(account.clone()) };
+    let config = GoogleIamConfig { credentials_file: Some(SecretSource::File(account.clone())) };
     get_text(&client_of(CloudAuth::GoogleIam(config), &[]), &server.url("/")).await;
     let seen = server.last();
     assert_eq!(seen.header("authorization"), "Bearer G");
@@ -637,7 +640,8 @@ async fn google_gives_a_token_for_a_file_or_the_machine() {
         ("other.json", r#"{"type": "external_account"}"#, "of type \"external_account\" are not supported"),
         ("bare.json", r#"{"type": "service_account"}"#, "bare.json: client_email is missing"),
     ] {
-        let config = GoogleIamConfig { credentials_file: Some(files.write(name, content)) };
+        let config =
+            GoogleIamConfig { credentials_file: Some(SecretSource::File(files.write(name, content))) };
         let error = get(&client_of(CloudAuth::GoogleIam(config), &[]), &server.url("/")).await.unwrap_err();
         assert!(chain(&error).contains(part), "{}", chain(&error));
         assert!(!chain(&error).contains("secret"), "{}", chain(&error));

@@ -1,14 +1,12 @@
 //! Tokens of Microsoft Entra ID, as `azidentity` gets them for Prometheus.
 
-use std::path::{Path, PathBuf};
-
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use outrigger_model::clock::SharedClock;
 use outrigger_model::cloud_auth::{AzureAdConfig, AzureCloud, AzureIdentity};
-use outrigger_model::secret::Secret;
+use outrigger_model::secret::{Secret, SecretSource};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Map, Value};
@@ -66,12 +64,13 @@ impl AzureIssuer {
     /// environment, a workload identity, a managed identity.
     fn of_environment(&self, tenant_id: Option<&str>) -> AzureIdentity {
         let get = |name| self.environment.get(name).map(str::to_owned);
+        let of_path = |name| get(name).map(|path| SecretSource::File(path.into()));
         let (client_id, own_tenant) = (get("AZURE_CLIENT_ID"), get("AZURE_TENANT_ID"));
         if let (Some(client_id), Some(tenant_id)) = (client_id.clone(), own_tenant.clone()) {
             if let Some(secret) = get("AZURE_CLIENT_SECRET").map(Secret::new) {
                 return AzureIdentity::Secret { client_id, tenant_id, secret };
             }
-            if let Some(certificate) = get("AZURE_CLIENT_CERTIFICATE_PATH").map(PathBuf::from) {
+            if let Some(certificate) = of_path("AZURE_CLIENT_CERTIFICATE_PATH") {
                 return AzureIdentity::Certificate {
                     client_id,
                     tenant_id,
@@ -82,7 +81,7 @@ impl AzureIssuer {
                 };
             }
         }
-        let token_file = get("AZURE_FEDERATED_TOKEN_FILE").map(PathBuf::from);
+        let token_file = of_path("AZURE_FEDERATED_TOKEN_FILE");
         match (client_id, tenant_id.map(str::to_owned).or(own_tenant), token_file) {
             (Some(client_id), Some(tenant_id), Some(token_file)) => {
                 AzureIdentity::Workload { client_id, tenant_id, token_file: Some(token_file) }
@@ -103,8 +102,8 @@ impl AzureIssuer {
                 self.ask_entra(client_id, tenant_id, &proof, deadline).await
             }
             AzureIdentity::Workload { client_id, tenant_id, token_file } => {
-                let file = token_file.as_deref().unwrap_or(Path::new(WORKLOAD_TOKEN));
-                let token = Secret::new(file::read_trimmed(file)?);
+                let usual = SecretSource::File(WORKLOAD_TOKEN.into());
+                let token = file::read_secret(token_file.as_ref().unwrap_or(&usual))?;
                 let proof = [("client_assertion_type", ASSERTION_TYPE), ("client_assertion", token.expose())];
                 self.ask_entra(client_id, tenant_id, &proof, deadline).await
             }
@@ -113,11 +112,11 @@ impl AzureIssuer {
                     return Err(CloudAuthError::Setup(format!(
                         "the key of {} is encrypted: write it without certificate_password, in PEM, to a file that \
                          only this program can read",
-                        certificate.display()
+                        file::described(certificate)
                     )));
                 }
                 let url = self.token_url(tenant_id)?;
-                let key = key.as_deref().unwrap_or(certificate);
+                let key = key.as_ref().unwrap_or(certificate);
                 let assertion = self.assertion(client_id, url.as_str(), certificate, key, *send_chain)?;
                 let proof = [("client_assertion_type", ASSERTION_TYPE), ("client_assertion", &assertion)];
                 self.ask_entra(client_id, tenant_id, &proof, deadline).await
@@ -216,15 +215,15 @@ impl AzureIssuer {
         &self,
         client_id: &str,
         audience: &str,
-        certificate: &Path,
-        key: &Path,
+        certificate: &SecretSource,
+        key: &SecretSource,
         send_chain: bool,
     ) -> Result<String, CloudAuthError> {
-        let pem = file::read(certificate)?;
+        let pem = file::read_secret(certificate)?;
         let chain: Vec<CertificateDer<'_>> =
-            CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).collect();
+            CertificateDer::pem_slice_iter(pem.expose().as_bytes()).filter_map(Result::ok).collect();
         let leaf = chain.first().ok_or_else(|| {
-            CloudAuthError::Setup(format!("{} holds no certificate in PEM", certificate.display()))
+            CloudAuthError::Setup(format!("{} holds no certificate in PEM", file::described(certificate)))
         })?;
         let thumbprint = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, leaf);
         let mut header = Map::new();
@@ -242,7 +241,7 @@ impl AzureIssuer {
             ("nbf".to_owned(), now.into()),
             ("exp".to_owned(), (now + ASSERTION_SECONDS).into()),
         ]);
-        let key = Secret::new(file::read_trimmed(key)?);
+        let key = file::read_secret(key)?;
         oauth2::signed_jwt("RS256", header, claims, &key).map_err(|error| sign_error(&error))
     }
 }

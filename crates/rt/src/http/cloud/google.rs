@@ -1,11 +1,11 @@
 //! Tokens of Google Cloud: a credentials file, or the application default credentials.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use outrigger_model::clock::SharedClock;
 use outrigger_model::cloud_auth::GoogleIamConfig;
-use outrigger_model::secret::Secret;
+use outrigger_model::secret::{Secret, SecretSource};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
@@ -44,8 +44,8 @@ impl GoogleIssuer {
 
     pub(super) async fn issue(&self, deadline: Instant) -> Result<Issued, CloudAuthError> {
         let (reply, quota_project) = match self.credentials_file() {
-            Some(path) => {
-                let credentials = Credentials::read(&path)?;
+            Some(source) => {
+                let credentials = Credentials::read(&source)?;
                 let reply = self.ask_with(&credentials, deadline).await?;
                 (reply, credentials.find("quota_project_id").map(str::to_owned))
             }
@@ -58,17 +58,17 @@ impl GoogleIssuer {
     }
 
     /// The configured file, that of the environment, or the one that `gcloud` leaves in the home directory.
-    fn credentials_file(&self) -> Option<PathBuf> {
-        if let Some(path) = &self.config.credentials_file {
-            return Some(path.clone());
+    fn credentials_file(&self) -> Option<SecretSource> {
+        if let Some(source) = &self.config.credentials_file {
+            return Some(source.clone());
         }
         if let Some(path) = self.environment.get("GOOGLE_APPLICATION_CREDENTIALS") {
-            return Some(path.into());
+            return Some(SecretSource::File(path.into()));
         }
         let name = "application_default_credentials.json";
         let gcloud = self.environment.get("CLOUDSDK_CONFIG").map(PathBuf::from);
         let gcloud = gcloud.or_else(|| self.environment.home_file(".config/gcloud"))?;
-        Some(gcloud.join(name)).filter(|path| path.exists())
+        Some(gcloud.join(name)).filter(|path| path.exists()).map(SecretSource::File)
     }
 
     async fn ask_with(&self, credentials: &Credentials, deadline: Instant) -> Result<Reply, CloudAuthError> {
@@ -134,18 +134,20 @@ impl GoogleIssuer {
 
 /// A credentials file.
 struct Credentials {
-    path: PathBuf,
+    /// Where they are from, for people.
+    from: String,
     object: Map<String, Value>,
 }
 
 impl Credentials {
-    fn read(path: &Path) -> Result<Self, CloudAuthError> {
-        let object = serde_json::from_slice(&file::read(path)?).map_err(|error| {
+    fn read(source: &SecretSource) -> Result<Self, CloudAuthError> {
+        let from = file::described(source);
+        let object = serde_json::from_str(file::read_secret(source)?.expose()).map_err(|error| {
             // Not serde's own text: it may quote the file.
             let place = format!("line {}, column {}", error.line(), error.column());
-            CloudAuthError::Setup(format!("{} is not a JSON object ({place})", path.display()))
+            CloudAuthError::Setup(format!("{from} is not a JSON object ({place})"))
         })?;
-        Ok(Self { path: path.to_owned(), object })
+        Ok(Self { from, object })
     }
 
     fn find(&self, key: &str) -> Option<&str> {
@@ -157,6 +159,6 @@ impl Credentials {
     }
 
     fn wrong(&self, problem: &str) -> CloudAuthError {
-        CloudAuthError::Setup(format!("{}: {problem}", self.path.display()))
+        CloudAuthError::Setup(format!("{}: {problem}", self.from))
     }
 }
