@@ -1,6 +1,6 @@
 //! Flags that both are started with, and what is then asked of them.
 
-use std::path::Path;
+use xtask::rig::{Rig, User};
 
 /// A scrape.
 #[derive(Debug, Clone)]
@@ -51,6 +51,12 @@ fn request(path: &str) -> Request {
     Request { path: path.to_owned(), own_path: None, headers: Vec::new() }
 }
 
+/// With the token of a user.
+fn as_user(rig: &Rig, user: User) -> Request {
+    let token = std::fs::read_to_string(rig.token_file(user)).unwrap();
+    with_header("Authorization", &format!("Bearer {}", token.trim()))
+}
+
 fn with_header(name: &'static str, value: &str) -> Request {
     Request { headers: vec![(name, value.to_owned())], ..request("/metrics") }
 }
@@ -79,10 +85,10 @@ fn virtual_shard(name: &'static str, index: u32, total: u32) -> Combination {
     combination
 }
 
-/// Every combination. Files that flags name are written into `folder`.
-pub(crate) fn all(folder: &Path) -> Vec<Combination> {
+/// Every combination. Files that flags name are written into the rig's folder.
+pub(crate) fn all(rig: &Rig) -> Vec<Combination> {
     let file = |name: &str, text: &str| {
-        let path = folder.join(name);
+        let path = rig.dir().join(name);
         std::fs::write(&path, text).unwrap();
         path.display().to_string()
     };
@@ -115,7 +121,8 @@ pub(crate) fn all(folder: &Path) -> Vec<Combination> {
         combination("every resource", &[&every], 3000),
         asking(
             combination("gzip", &["--enable-gzip-encoding", "--resources=nodes,services"], 100),
-            ["gzip", "gzip;q=0", "deflate, gzip;q=1.0, *;q=0.5", "identity", "GZIP", "zstd, gzip", "br", ""]
+            // Not zstd: kube-state-metrics has no such thing.
+            ["gzip", "gzip;q=0", "deflate, gzip;q=1.0, *;q=0.5", "identity", "GZIP", "br", ""]
                 .map(|value| with_header("Accept-Encoding", value))
                 .to_vec(),
         ),
@@ -190,6 +197,12 @@ pub(crate) fn all(folder: &Path) -> Vec<Combination> {
             ],
             50,
         ),
+        combination("every custom kind", &[&wildcards, "--custom-resource-state-only"], 200),
+        combination(
+            "custom resources but of a namespace",
+            &[&wildcards, "--custom-resource-state-only", "--namespaces-denylist=odd-1"],
+            100,
+        ),
         combination("one node's pods", &["--node=odd-node-3", "--resources=pods"], 100),
         combination("unscheduled pods", &["--track-unscheduled-pods", "--resources=pods"], 100),
         combination(
@@ -220,6 +233,11 @@ pub(crate) fn all(folder: &Path) -> Vec<Combination> {
             ],
             50,
         ),
+        Combination {
+            // Not with a bad token, which kube-state-metrics answers 500.
+            requests: vec![as_user(rig, User::Outrigger), as_user(rig, User::Nobody), request("/metrics")],
+            ..combination("authorized", &["--auth-filter", "--resources=nodes,namespaces"], 100)
+        },
         changes,
     ]
 }

@@ -5,7 +5,8 @@
 //! Needs `cargo xtask rig build etcd kube-apiserver kubectl kube-state-metrics promtool prometheus`, then
 //! `OUTRIGGER_RIG=1 cargo test --test state`. `OUTRIGGER_STATE_OBJECTS` is the number of objects of each resource (of
 //! pods five times as many), `OUTRIGGER_STATE_SEED` chooses them: a nightly run takes 1000 and the day's number.
-//! `OUTRIGGER_STATE_ONLY` names the combinations to run, by a part of their names.
+//! `OUTRIGGER_STATE_ONLY` names the combinations to run, by a part of their names; `OUTRIGGER_STATE_BINARY` is another
+//! binary than the one that was built with the test.
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, reason = "tests")]
 
 mod canonical;

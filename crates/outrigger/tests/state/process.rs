@@ -29,7 +29,8 @@ impl Exporter {
                 Command::new(Cache::from_environment().and_then(|cache| cache.find(pin)).unwrap())
             }
             Exporter::Outrigger => {
-                let mut command = Command::new(env!("CARGO_BIN_EXE_outrigger"));
+                let other = std::env::var_os("OUTRIGGER_STATE_BINARY");
+                let mut command = Command::new(other.unwrap_or(env!("CARGO_BIN_EXE_outrigger").into()));
                 command.arg("state-metrics");
                 command
             }
