@@ -44,8 +44,8 @@ impl Words {
 }
 
 impl Dictionary {
-    /// The id of a text, with one more use of it.
-    pub(crate) fn take(&mut self, text: &[u8]) -> u32 {
+    /// The id of a text, with more uses of it.
+    pub(crate) fn take(&mut self, text: &[u8], uses: u32) -> u32 {
         let hash = self.hasher.hash_one(text);
         let chunks = &self.chunks;
         let of = |id: u32| chunks[id as usize / CHUNK][id as usize % CHUNK].as_deref().unwrap_or_default();
@@ -53,7 +53,7 @@ impl Dictionary {
         match entry {
             Entry::Occupied(entry) => {
                 let id = *entry.get();
-                self.uses[id as usize] += 1;
+                self.uses[id as usize] += uses;
                 id
             }
             Entry::Vacant(entry) => {
@@ -62,19 +62,19 @@ impl Dictionary {
                     u32::try_from(self.uses.len() - 1).expect("memory ends before four billion texts")
                 });
                 entry.insert(id);
-                self.put(id, text);
+                self.put(id, text, uses);
                 id
             }
         }
     }
 
-    fn put(&mut self, id: u32, text: &[u8]) {
+    fn put(&mut self, id: u32, text: &[u8], uses: u32) {
         let slot = id as usize;
         if slot / CHUNK == self.chunks.len() {
             self.chunks.push(Arc::new([const { None }; CHUNK]));
         }
         Arc::make_mut(&mut self.chunks[slot / CHUNK])[slot % CHUNK] = Some(text.into());
-        self.uses[slot] = 1;
+        self.uses[slot] = uses;
         self.bytes += text.len();
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::block::{Block, RowBytes};
 use crate::dictionary::Words;
 use crate::image::Snapshot;
-use crate::pack::Packed;
+use crate::pack::{Packed, PackedText};
 use crate::shard::Shard;
 use crate::table::{Form, TableSnapshot};
 
@@ -216,10 +216,10 @@ impl<'s, V: FnMut(RowRun<'s>, &SeriesSample<'_>) -> ControlFlow<()>> Walk<'s, '_
         let mut packed = Packed::new(sample.values);
         for label in &sample.form.labels {
             let value = match label.is_word {
-                true => side.words.get(packed.varint().unwrap_or_default()),
-                false => packed.text(),
+                true => unescaped(side.words.get(packed.varint().unwrap_or_default())),
+                false => plain_text(packed.text()),
             };
-            self.labels.push((&label.name, unescaped(value)));
+            self.labels.push((&label.name, value));
         }
         if sample.form.pairs {
             read_pairs(side.words.get(packed.varint().unwrap_or_default()), &mut self.labels);
@@ -259,10 +259,10 @@ impl<'s> RowSample<'s> {
         let mut packed = Packed::new(self.values);
         for label in &self.form.labels {
             into.extend_from_slice(&label.before);
-            into.extend_from_slice(match label.is_word {
-                true => words.get(packed.varint().unwrap_or_default()),
-                false => packed.text(),
-            });
+            match label.is_word {
+                true => into.extend_from_slice(words.get(packed.varint().unwrap_or_default())),
+                false => packed.text().put(into),
+            }
         }
         if self.form.pairs {
             into.push(b',');
@@ -312,6 +312,17 @@ fn read_pairs<'t>(text: &'t [u8], into: &mut Vec<(&'t str, Cow<'t, str>)>) {
         into.push((name, unescaped(&value[..end])));
         rest = value.get(end + 1..).unwrap_or_default();
         rest = rest.strip_prefix(b",").unwrap_or(rest);
+    }
+}
+
+fn plain_text(text: PackedText<'_>) -> Cow<'_, str> {
+    match text {
+        PackedText::Plain(text) => unescaped(text),
+        id @ PackedText::Id { .. } => {
+            let mut text = Vec::new();
+            id.put(&mut text);
+            Cow::Owned(String::from_utf8_lossy(&text).into_owned())
+        }
     }
 }
 

@@ -389,6 +389,49 @@ impl<'a, T: Message<'a> + fmt::Debug> fmt::Debug for Nested<'a, T> {
     }
 }
 
+/// A nested message that lies in the outer one and is read with it: for small ones that are always looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Inner<T> {
+    message: T,
+    set: bool,
+}
+
+impl<T> Inner<T> {
+    /// The message if it is there.
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.set.then_some(&self.message)
+    }
+
+    /// Whether it is there.
+    pub(crate) fn is_set(&self) -> bool {
+        self.set
+    }
+}
+
+impl<T> Deref for Inner<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.message
+    }
+}
+
+impl<'a, T: Message<'a>> FieldValue<'a> for Inner<T> {
+    fn take_field(&mut self, number: u32, field: Field<'a>) -> Result<(), ObjectError> {
+        self.set = true;
+        self.message.take_protobuf(field.bytes(number)?)
+    }
+
+    fn take_json(&mut self, value: &'a Value) -> Result<(), ObjectError> {
+        *self = Self { message: T::from_json(value)?, set: !value.is_null() };
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), ObjectError> {
+        self.message.check()
+    }
+}
+
 /// A list of messages, read when it is first looked at.
 pub(crate) struct Repeated<'a, T> {
     raw: Vec<Raw<'a>>,
@@ -406,15 +449,14 @@ impl<'a, T: Message<'a>> Deref for Repeated<'a, T> {
 
     fn deref(&self) -> &[T] {
         let (messages, _) = self.messages.get_or_init(|| {
-            let mut first_error = None;
-            let messages = self.raw.iter().filter_map(|raw| match raw.read() {
-                Ok(message) => Some(message),
-                Err(error) => {
-                    first_error.get_or_insert(error);
-                    None
+            let (mut messages, mut first_error) = (Vec::with_capacity(self.raw.len()), None);
+            for raw in &self.raw {
+                match raw.read() {
+                    Ok(message) => messages.push(message),
+                    Err(error) => drop(first_error.get_or_insert(error)),
                 }
-            });
-            (messages.collect(), first_error)
+            }
+            (messages, first_error)
         });
         messages
     }

@@ -158,7 +158,10 @@ fn small(parts: &Parts<'_>, suffix: &Suffix) -> Option<Amount> {
     if exponent < NANO {
         return None;
     }
-    let value: i64 = format!("{}{}", parts.whole, parts.fraction).parse().ok()?;
+    let digits = parts.whole.bytes().chain(parts.fraction.bytes());
+    let value = digits
+        .map(|digit| i64::from(digit - b'0'))
+        .try_fold(0_i64, |value, digit| value.checked_mul(10)?.checked_add(digit))?;
     let value = value.checked_mul(factor)?;
     Some(Amount::Small { value: if parts.negative { -value } else { value }, exponent })
 }

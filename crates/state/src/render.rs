@@ -163,10 +163,10 @@ fn write_sample(form: &Form, identity: &[u8], words: &Words, packed: &mut Packed
     for (place, label) in form.labels.iter().enumerate() {
         let before = if place == 0 && identity.is_empty() { &label.before[1..] } else { &label.before };
         into.extend_from_slice(before);
-        into.extend_from_slice(match label.is_word {
-            true => words.get(packed.varint().unwrap_or_default()),
-            false => packed.text(),
-        });
+        match label.is_word {
+            true => into.extend_from_slice(words.get(packed.varint().unwrap_or_default())),
+            false => packed.text().put(into),
+        }
     }
     if !form.labels.is_empty() {
         into.push(b'"');

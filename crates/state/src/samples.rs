@@ -13,14 +13,6 @@ pub enum Value<'a> {
     Text(&'a str),
 }
 
-impl<'a> Value<'a> {
-    fn text(self) -> &'a str {
-        match self {
-            Self::Word(text) | Self::Text(text) => text,
-        }
-    }
-}
-
 /// The samples of one object, family after family.
 #[derive(Debug, Default)]
 pub struct Samples {
@@ -30,8 +22,10 @@ pub struct Samples {
     pub(crate) namespace: String,
     pub(crate) name: String,
     pub(crate) uid: String,
-    /// Escaped texts of all values.
+    /// Escaped texts of all words and values.
     pub(crate) texts: Vec<u8>,
+    pub(crate) words: Vec<DraftWord>,
+    recent: RecentWords,
     pub(crate) values: Vec<DraftValue>,
     pub(crate) samples: Vec<DraftSample>,
     labels: KeyFilter,
@@ -40,11 +34,53 @@ pub struct Samples {
     local_time_zone: Option<TimeZone>,
 }
 
+/// A text among [`Samples::texts`].
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct DraftValue {
-    pub(crate) is_word: bool,
-    /// End of its text; it begins at the end of the one before.
-    pub(crate) end: u32,
+pub(crate) struct TextSpan {
+    start: u32,
+    end: u32,
+}
+
+impl TextSpan {
+    #[inline]
+    pub(crate) fn of(self, texts: &[u8]) -> &[u8] {
+        &texts[self.start as usize..self.end as usize]
+    }
+}
+
+/// A value of a sample.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum DraftValue {
+    /// One of [`Samples::words`], by number.
+    Word(u32),
+    Text(TextSpan),
+}
+
+/// A word of the object. Most words that it uses again are counted here only.
+#[derive(Debug)]
+pub(crate) struct DraftWord {
+    pub(crate) text: TextSpan,
+    pub(crate) uses: u32,
+}
+
+/// Numbers of words, one more than they are, in places by what the words look like.
+#[derive(Debug)]
+struct RecentWords([u32; 64]);
+
+impl Default for RecentWords {
+    fn default() -> Self {
+        Self([0; 64])
+    }
+}
+
+impl RecentWords {
+    #[inline]
+    fn place(&mut self, text: &[u8]) -> &mut u32 {
+        let byte = |place: usize| text.get(place).map_or(0, |byte| usize::from(*byte));
+        let end = text.len().wrapping_sub(1);
+        let mixed = text.len() ^ byte(0) * 3 ^ byte(end) * 5 ^ byte(text.len() / 2) * 11;
+        &mut self.0[mixed % 64]
+    }
 }
 
 #[derive(Debug)]
@@ -111,6 +147,8 @@ impl Samples {
         self.name.clear();
         self.uid.clear();
         self.texts.clear();
+        self.words.clear();
+        self.recent = RecentWords::default();
         self.values.clear();
         self.samples.clear();
     }
@@ -155,13 +193,16 @@ impl Samples {
         }
         debug_assert_eq!(labels.len(), values.len(), "{labels:?}");
         self.push_values(values);
+        let start = self.texts.len() as u32;
         for (place, (name, value)) in pairs.iter().enumerate() {
             if place > 0 {
                 self.texts.push(b',');
             }
             put_pair(name, value, &mut self.texts);
         }
-        self.values.push(DraftValue { is_word: true, end: self.texts.len() as u32 });
+        let text = TextSpan { start, end: self.texts.len() as u32 };
+        self.words.push(DraftWord { text, uses: 1 });
+        self.values.push(DraftValue::Word(self.words.len() as u32 - 1));
         self.push(LabelNames::Static(labels), true, number);
     }
 
@@ -177,10 +218,37 @@ impl Samples {
 
     fn push_values(&mut self, values: &[Value<'_>]) {
         for value in values {
-            put_escaped(value.text(), &mut self.texts);
-            let is_word = matches!(value, Value::Word(_));
-            self.values.push(DraftValue { is_word, end: self.texts.len() as u32 });
+            let value = match value {
+                Value::Word(text) => DraftValue::Word(self.word(text)),
+                Value::Text(text) => DraftValue::Text(self.put_text(text)),
+            };
+            self.values.push(value);
         }
+    }
+
+    fn put_text(&mut self, text: &str) -> TextSpan {
+        let start = self.texts.len() as u32;
+        put_escaped(text, &mut self.texts);
+        TextSpan { start, end: self.texts.len() as u32 }
+    }
+
+    /// The number of a word.
+    fn word(&mut self, text: &str) -> u32 {
+        let recent = *self.recent.place(text.as_bytes());
+        if let Some(word) = recent.checked_sub(1).map(|recent| &mut self.words[recent as usize])
+            && word.text.of(&self.texts) == text.as_bytes()
+        {
+            word.uses += 1;
+            return recent - 1;
+        }
+        let span = self.put_text(text);
+        self.words.push(DraftWord { text: span, uses: 1 });
+        let number = self.words.len() as u32;
+        // Only a text that is not written otherwise can be told from others by its bytes.
+        if (span.end - span.start) as usize == text.len() {
+            *self.recent.place(text.as_bytes()) = number;
+        }
+        number - 1
     }
 
     fn push(&mut self, labels: LabelNames, pairs: bool, number: f64) {
@@ -198,7 +266,7 @@ fn put_pair(name: &str, value: &str, into: &mut Vec<u8>) {
 
 /// Appends a label value with `\`, newline and `"` escaped, all other bytes as they are.
 pub(crate) fn put_escaped(value: &str, into: &mut Vec<u8>) {
-    if !value.bytes().any(|byte| matches!(byte, b'\\' | b'\n' | b'"')) {
+    if memchr::memchr3(b'\\', b'\n', b'"', value.as_bytes()).is_none() {
         into.extend_from_slice(value.as_bytes());
         return;
     }
@@ -208,6 +276,40 @@ pub(crate) fn put_escaped(value: &str, into: &mut Vec<u8>) {
             b'\n' => into.extend_from_slice(b"\\n"),
             b'"' => into.extend_from_slice(b"\\\""),
             _ => into.push(byte),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn words_keep_their_texts_and_uses(words in proptest::collection::vec("[ab\\\\\n\"]{0,4}", 0..200)) {
+            let mut samples = Samples::default();
+            for round in 0..2 {
+                samples.clear();
+                for word in &words {
+                    samples.add(&["one", "other"], &[Value::Word(word), Value::Text(word)], f64::from(round));
+                }
+                let mut uses = vec![0; samples.words.len()];
+                for (place, value) in samples.values.iter().enumerate() {
+                    let mut escaped = Vec::new();
+                    put_escaped(&words[place / 2], &mut escaped);
+                    let span = match *value {
+                        DraftValue::Word(number) => {
+                            uses[number as usize] += 1;
+                            samples.words[number as usize].text
+                        }
+                        DraftValue::Text(span) => span,
+                    };
+                    prop_assert_eq!(span.of(&samples.texts), &*escaped);
+                }
+                prop_assert_eq!(samples.words.iter().map(|word| word.uses).collect::<Vec<_>>(), uses);
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::block::{Block, ObjectHashes, ROWS, RowBytes};
 use crate::dictionary::Dictionary;
 use crate::family::FamilyInfo;
 use crate::pack::{Packed, put_packed_number, put_packed_text};
-use crate::samples::{DraftSample, LabelNames, Samples};
+use crate::samples::{DraftSample, DraftValue, LabelNames, Samples};
 use crate::shard::uid_hash;
 
 /// How samples of a family are written: what stands between the values.
@@ -52,10 +52,9 @@ impl Form {
     }
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct FormKey {
-    family: u16,
-    labels: LabelNames,
+/// What a form depends on besides family and names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct FormShape {
     pairs: bool,
     /// By place: whether the value is a word.
     words: u64,
@@ -66,7 +65,10 @@ struct FormKey {
 pub(crate) struct Table {
     families: Arc<[FamilyInfo]>,
     forms: Arc<Vec<Form>>,
-    form_ids: HashMap<FormKey, u32, RandomState>,
+    /// By family: which forms its samples have.
+    form_ids: Vec<Vec<(FormShape, &'static [&'static str], u32)>>,
+    /// Forms of samples whose label names are known at run time only.
+    named_form_ids: HashMap<(u16, FormShape, LabelNames), u32, RandomState>,
     blocks: Vec<Arc<Block>>,
     /// By row: the generation that it was last seen in.
     seen: Vec<u32>,
@@ -76,6 +78,7 @@ pub(crate) struct Table {
     generation: u32,
     synced: bool,
     scratch: Vec<u8>,
+    word_ids: Vec<u32>,
 }
 
 /// A table as it was at one time.
@@ -92,7 +95,8 @@ impl Table {
         Self {
             families: families.into(),
             forms: Arc::default(),
-            form_ids: HashMap::default(),
+            form_ids: vec![Vec::new(); families.len()],
+            named_form_ids: HashMap::default(),
             blocks: Vec::new(),
             seen: Vec::new(),
             free: Vec::new(),
@@ -101,6 +105,7 @@ impl Table {
             generation: 0,
             synced: false,
             scratch: Vec::new(),
+            word_ids: Vec::new(),
         }
     }
 
@@ -222,7 +227,8 @@ impl Table {
     fn object(&self, samples: &Samples) -> ObjectHashes {
         // One run of bytes: of a pair of texts rapidhash makes the same hash too often for hashes that stand for names.
         let mut key = Vec::with_capacity(2 + samples.namespace.len() + samples.name.len());
-        put_packed_text(samples.namespace.as_bytes(), &mut key);
+        put_varint(samples.namespace.len() as u64, &mut key);
+        key.extend_from_slice(samples.namespace.as_bytes());
         key.extend_from_slice(samples.name.as_bytes());
         let key = (self.hashers.0.hash_one(&*key), self.hashers.1.hash_one(&*key));
         ObjectHashes { key, uid: uid_hash(&samples.uid) }
@@ -230,38 +236,57 @@ impl Table {
 
     /// Appends form, values and number of each sample.
     fn pack(&mut self, samples: &Samples, dictionary: &mut Dictionary, row: &mut Vec<u8>) {
-        let (mut value, mut text) = (0, 0);
+        let mut ids = std::mem::take(&mut self.word_ids);
+        ids.clear();
+        ids.extend(samples.words.iter().map(|word| dictionary.take(word.text.of(&samples.texts), word.uses)));
+        let mut begin = 0;
         for sample in &samples.samples {
-            let values = &samples.values[value..sample.values_end as usize];
-            value = sample.values_end as usize;
-            let words = values
-                .iter()
-                .enumerate()
-                .fold(0, |words, (place, each)| words | u64::from(each.is_word) << place);
-            put_varint(u64::from(self.form(sample, words)), row);
+            let values = &samples.values[begin..sample.values_end as usize];
+            begin = sample.values_end as usize;
+            let words = values.iter().enumerate().fold(0, |words, (place, each)| {
+                words | u64::from(matches!(each, DraftValue::Word(_))) << place
+            });
+            put_varint(u64::from(self.form(sample, FormShape { pairs: sample.pairs, words })), row);
             for each in values {
-                let bytes = &samples.texts[text..each.end as usize];
-                text = each.end as usize;
-                match each.is_word {
-                    true => put_varint(u64::from(dictionary.take(bytes)), row),
-                    false => put_packed_text(bytes, row),
+                match each {
+                    DraftValue::Word(number) => put_varint(u64::from(ids[*number as usize]), row),
+                    DraftValue::Text(text) => put_packed_text(text.of(&samples.texts), row),
                 }
             }
             put_packed_number(sample.number, row);
         }
+        self.word_ids = ids;
     }
 
-    fn form(&mut self, sample: &DraftSample, words: u64) -> u32 {
-        let key =
-            FormKey { family: sample.family, labels: sample.labels.clone(), pairs: sample.pairs, words };
-        if let Some(id) = self.form_ids.get(&key) {
-            return *id;
+    fn form(&mut self, sample: &DraftSample, shape: FormShape) -> u32 {
+        match &sample.labels {
+            LabelNames::Static(names) => {
+                let mut known = self.form_ids[usize::from(sample.family)].iter();
+                // Nearly always it is the very same list.
+                let same = |each: &[&str]| std::ptr::eq(each, *names) || each == *names;
+                if let Some((.., id)) = known.find(|known| known.0 == shape && same(known.1)) {
+                    return *id;
+                }
+                let id = self.add_form(sample, shape);
+                self.form_ids[usize::from(sample.family)].push((shape, names, id));
+                id
+            }
+            LabelNames::Named(_) => {
+                let key = (sample.family, shape, sample.labels.clone());
+                if let Some(id) = self.named_form_ids.get(&key) {
+                    return *id;
+                }
+                let id = self.add_form(sample, shape);
+                self.named_form_ids.insert(key, id);
+                id
+            }
         }
+    }
+
+    fn add_form(&mut self, sample: &DraftSample, shape: FormShape) -> u32 {
         let forms = Arc::make_mut(&mut self.forms);
-        forms.push(Form::new(&self.families, sample, words));
-        let id = forms.len() as u32 - 1;
-        self.form_ids.insert(key, id);
-        id
+        forms.push(Form::new(&self.families, sample, shape.words));
+        forms.len() as u32 - 1
     }
 
     /// Takes back the uses of a row's words.

@@ -1,7 +1,7 @@
 //! Pods as their families read them.
 
 use crate::object::meta::{Quantity, Time};
-use crate::object::{Map, Nested, Present, Repeated, message, object};
+use crate::object::{Inner, Map, Nested, Present, Repeated, message, object};
 
 object! {
     /// `v1.Pod`.
@@ -34,7 +34,7 @@ message! {
     pub struct Container {
         1 "name" name: &'a str,
         2 "image" image: &'a str,
-        8 "resources" resources: Nested<'a, ResourceRequirements<'a>>,
+        8 "resources" resources: Inner<ResourceRequirements<'a>>,
         24 "restartPolicy" restart_policy: Option<&'a str>,
     }
 
@@ -115,8 +115,8 @@ message! {
     /// `v1.ContainerStatus`.
     pub struct ContainerStatus {
         1 "name" name: &'a str,
-        2 "state" state: Nested<'a, ContainerState<'a>>,
-        3 "lastState" last_state: Nested<'a, ContainerState<'a>>,
+        2 "state" state: Inner<ContainerState<'a>>,
+        3 "lastState" last_state: Inner<ContainerState<'a>>,
         4 "ready" ready: bool,
         5 "restartCount" restart_count: i32,
         6 "image" image: &'a str,
@@ -126,9 +126,9 @@ message! {
 
     /// `v1.ContainerState`.
     pub struct ContainerState {
-        1 "waiting" waiting: Nested<'a, Waiting<'a>>,
-        2 "running" running: Nested<'a, Running<'a>>,
-        3 "terminated" terminated: Nested<'a, Terminated<'a>>,
+        1 "waiting" waiting: Inner<Waiting<'a>>,
+        2 "running" running: Inner<Running<'a>>,
+        3 "terminated" terminated: Inner<Terminated<'a>>,
     }
 
     /// `v1.ContainerStateWaiting`.
