@@ -111,7 +111,6 @@ impl Contents<'_> {
 mod tests {
     use outrigger_wire::centre::{Configuration, File};
 
-    use super::*;
     use crate::worker::configuration::ReceivedConfiguration;
 
     const ID: &str = "00000000-0000-0000-0000-000000000000";
