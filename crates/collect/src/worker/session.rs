@@ -132,6 +132,8 @@ pub(crate) struct Session {
     backoff: Backoff,
     /// Masters that were dialled in vain.
     failed_dials: usize,
+    /// How many in a row did not even answer.
+    unanswered: usize,
     /// Highest epoch obeyed.
     epoch: u64,
     /// When the worker ends at the latest.
@@ -175,6 +177,7 @@ impl Session {
             hints: 0,
             backoff,
             failed_dials: 0,
+            unanswered: 0,
             epoch,
             leaving: None,
             clock: ClockOffset::default(),
@@ -266,18 +269,21 @@ impl Session {
 
     fn opened(&mut self, now: Millis) -> Vec<Effect> {
         let State::Dialling { address } = &self.state else { return Vec::new() };
+        self.unanswered = 0;
         self.state = State::Greeting { address: address.clone(), since: now };
         vec![Effect::Greet]
     }
 
     fn broke(&mut self, now: Millis, reason: String) -> Vec<Effect> {
-        match self.address() {
-            Some(address) => {
-                let warning = Warning::Broke { address: address.to_owned(), reason };
-                self.give_up(now, warning)
-            }
-            None => Vec::new(),
+        let Some(address) = self.address() else { return Vec::new() };
+        let warning = Warning::Broke { address: address.to_owned(), reason };
+        self.unanswered += usize::from(matches!(self.state, State::Dialling { .. }));
+        let mut effects = self.give_up(now, warning);
+        // Nobody is there who could have the targets taken over.
+        if self.leaving.is_some() && self.unanswered >= self.masters.len() {
+            effects.extend(self.end());
         }
+        effects
     }
 
     /// The stream is of no use any more.
@@ -660,8 +666,20 @@ mod tests {
             assert_eq!(end, [Effect::End], "{name}");
             assert_eq!(session.wake_at(), None);
         }
+        // One whose masters have all gone meanwhile does not wait for them.
+        let masters = ["a", "b"].map(str::to_owned).to_vec();
+        let mut session = Session::new(masters, 0, Backoff::seeded(7));
+        let now = join(&mut session, 0, 1);
+        session.step(now, Event::Stop { grace: Duration::from_secs(60) });
+        session.step(now, Event::Broke("gone".into()));
+        let (_, now) = next_dial(&mut session, now);
+        let effects = session.step(now, Event::Broke("refused".into()));
+        assert_ne!(effects.last(), Some(&Effect::End));
+        let (_, now) = next_dial(&mut session, now);
+        let effects = session.step(now, Event::Broke("refused".into()));
+        assert_eq!(effects.last(), Some(&Effect::End));
         // Without a master there is nobody to hand over to.
-        let mut session = session(&["a"], 0);
+        let mut session = Session::new(vec!["a".to_owned()], 0, Backoff::seeded(7));
         let grace = Duration::from_secs(2);
         assert_eq!(session.step(0, Event::Stop { grace }), [Effect::End]);
     }
