@@ -28,6 +28,7 @@ use crate::page_api::{self, TargetQuery};
 use crate::prometheus_api;
 use crate::reload::ReloadRequest;
 use crate::scale_api;
+use crate::state_metrics::StateRole;
 
 /// The parts of this process; which it has depends on its role.
 #[derive(Clone, Default)]
@@ -42,6 +43,8 @@ pub(crate) struct Parts {
     pub(crate) master: Option<MasterView>,
     /// `worker`.
     pub(crate) worker: Option<Worker>,
+    /// `run` and `master`, where the configuration has it.
+    pub(crate) state_metrics: Option<StateRole>,
 }
 
 /// What the handlers read.
@@ -158,12 +161,19 @@ impl AppState {
                 format!("job {}: {} {}", job.config.job_name, provider.description, resources.join(", "))
             }));
         }
+        if let Some(state_metrics) = &self.parts.state_metrics {
+            let resources = state_metrics.waiting_for();
+            if !resources.is_empty() {
+                waiting.push(format!("state metrics of {}", resources.join(", ")));
+            }
+        }
         waiting
     }
 }
 
 /// All routes.
 pub(crate) fn router(state: Arc<AppState>) -> Router {
+    let state_metrics = state.parts.state_metrics.as_ref().map(StateRole::router).unwrap_or_default();
     Router::new()
         .route("/-/healthy", get(async || "Outrigger is healthy.\n"))
         .route("/-/ready", get(ready))
@@ -184,6 +194,7 @@ pub(crate) fn router(state: Arc<AppState>) -> Router {
         .merge(scale_api::router())
         .merge(page::router())
         .with_state(state)
+        .merge(state_metrics)
 }
 
 async fn ready(State(state): State<Arc<AppState>>) -> Response {

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -38,6 +39,9 @@ pub(crate) enum Command {
     Master(RunArgs),
     /// Scrape the targets that a master assigns, and send the samples.
     Worker(RunArgs),
+    /// Serve what kube-state-metrics serves, with its flags (`state-metrics --help` lists them).
+    #[command(disable_help_flag = true, disable_version_flag = true)]
+    StateMetrics(StateMetricsArgs),
     /// Show Outrigger at work on a simulated cluster.
     Demo(DemoArgs),
     /// Check files without acting on them.
@@ -91,6 +95,13 @@ pub(crate) struct WebArgs {
     /// Listen on an address that other machines reach, with neither TLS nor authentication.
     #[arg(long)]
     pub(crate) listen_without_authentication: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StateMetricsArgs {
+    /// Flags of kube-state-metrics, or `version` or `completion`.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "FLAG")]
+    pub(crate) arguments: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]

@@ -34,6 +34,7 @@ use crate::reload::{ReloadRequest, Reloader};
 use crate::run::{API_SERVER_USER_AGENT, data_dir, offset_seed, queue_bounds, server_config};
 use crate::running::Running;
 use crate::self_metrics::{SelfMetrics, self_settings};
+use crate::state_metrics::StateRole;
 use crate::surroundings::{Surroundings, state_key};
 
 /// A call to etcd takes at most this long.
@@ -48,6 +49,7 @@ struct Master {
     fleet: FleetHandle,
     remote_write: Arc<RemoteWrite>,
     self_metrics: SelfMetrics,
+    state_metrics: Option<StateRole>,
     parts: MasterParts,
     centre: Server,
     tokens: Tokens,
@@ -90,6 +92,7 @@ async fn build(
         around.remote_write("remote-write"),
     )?);
     let self_metrics = SelfMetrics::build(&self_settings(config), &around, &remote_write)?;
+    let state_metrics = StateRole::build(config, &around, remote_write.clone())?;
     let Surroundings { name, clock, registry, resolver, supervisor, .. } = around;
     let store = store(centre.etcd.as_ref(), &data_dir, &clock, &resolver)?;
     let centre_server =
@@ -139,6 +142,7 @@ async fn build(
         resolver,
         remote_write: remote_write.clone(),
         self_metrics: self_metrics.clone(),
+        state_metrics: state_metrics.clone(),
         fleet: fleet.clone(),
         discovery: discovery.clone(),
         standing: election.standing(),
@@ -150,7 +154,12 @@ async fn build(
         parts: parts.clone(),
         store: store.clone(),
     };
-    let shown = Parts { discovery: Some(discovery.clone()), master: Some(view), ..Parts::default() };
+    let shown = Parts {
+        discovery: Some(discovery.clone()),
+        master: Some(view),
+        state_metrics: state_metrics.clone(),
+        ..Parts::default()
+    };
     let state = Arc::new(AppState::new(
         clock,
         registry,
@@ -168,6 +177,7 @@ async fn build(
         fleet,
         remote_write,
         self_metrics,
+        state_metrics,
         parts,
         centre: centre_server,
         tokens,
@@ -188,6 +198,7 @@ impl Master {
             fleet,
             remote_write,
             self_metrics,
+            state_metrics,
             parts,
             centre,
             tokens,
@@ -201,6 +212,9 @@ impl Master {
         let router = api::router(state);
         supervisor.spawn("remote write", Phase::Drain, |stop| async move { remote_write.run(stop).await });
         self_metrics.spawn(&supervisor);
+        if let Some(state_metrics) = state_metrics {
+            state_metrics.spawn(&supervisor);
+        }
         reloader.start()?;
         let (workers, keeper) = (fleet.clone(), fleet.clone());
         let keep = duplex_service(KEEP_PATH, tokens.clone(), move |peer, from, to| {
@@ -245,11 +259,10 @@ fn store(
 }
 
 fn centre_config(centre: &CentreConfig) -> ServerConfig {
-    let tls = centre.tls.as_ref().map(|tls| ServerTls {
-        cert: tls.cert.clone(),
-        key: tls.key.clone(),
-        client_ca: tls.client_ca.clone(),
-    });
+    let tls = centre
+        .tls
+        .as_ref()
+        .map(|tls| ServerTls::new(tls.cert.clone(), tls.key.clone(), tls.client_ca.clone()));
     ServerConfig { tls, limits: ServerLimits::for_streams(), ..ServerConfig::new(centre.listen) }
 }
 

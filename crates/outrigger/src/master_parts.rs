@@ -24,6 +24,7 @@ use crate::master_config::{AddedJob, Effective, MasterFile, refresh_files};
 use crate::reload::Configurable;
 use crate::run::{describe, queue_bounds};
 use crate::self_metrics::{SelfMetrics, self_settings};
+use crate::state_metrics::StateRole;
 
 /// Files that workers need are read again so often.
 const REFRESH_FILES: Duration = Duration::from_secs(10);
@@ -39,6 +40,7 @@ pub(crate) struct MasterSurroundings {
     pub(crate) resolver: Resolver,
     pub(crate) remote_write: Arc<RemoteWrite>,
     pub(crate) self_metrics: SelfMetrics,
+    pub(crate) state_metrics: Option<StateRole>,
     pub(crate) fleet: FleetHandle,
     pub(crate) discovery: Arc<Discovery>,
     pub(crate) standing: watch::Receiver<Standing>,
@@ -85,6 +87,7 @@ impl Configurable for MasterParts {
                 "outrigger.centre has changed: restart the master, workers scrape on meanwhile".to_owned()
             );
         }
+        StateRole::unchanged(self.around.state_metrics.as_ref(), &file.config)?;
         let mut current = self.current.lock();
         let before = current.file.replace(file.clone());
         let outcome = self.put_in_force(&mut current);
@@ -121,7 +124,14 @@ impl MasterParts {
             }
         }
         self.current.lock().operator = None;
+        self.stop_discovery();
+    }
+
+    fn stop_discovery(&self) {
         self.around.discovery.stop();
+        if let Some(state_metrics) = &self.around.state_metrics {
+            state_metrics.end();
+        }
     }
 
     /// Reading and comparing thousands of jobs takes a while.
@@ -152,6 +162,9 @@ impl MasterParts {
         // Workers know a job before its targets come.
         around.fleet.set_configuration(effective.bundle.clone());
         if self.should_discover(config) {
+            if let Some(state_metrics) = around.state_metrics.as_ref().filter(|_| !current.discovering) {
+                state_metrics.begin(&around.discovery);
+            }
             around.discovery.apply(&effective.config).map_err(|errors| describe(&errors))?;
             current.discovering = true;
             current.operator = self.operator(&effective.config, current.operator.take());
@@ -163,11 +176,18 @@ impl MasterParts {
     /// Only a leader asks the API server, unless standbys are to be warm.
     fn should_discover(&self, config: &Config) -> bool {
         let standby = config.outrigger.centre.as_ref().map(|centre| centre.standby).unwrap_or_default();
-        standby == Standby::Warm || self.around.standing.borrow().leading_epoch().is_some()
+        standby == Standby::Warm || self.is_leading()
+    }
+
+    fn is_leading(&self) -> bool {
+        self.around.standing.borrow().leading_epoch().is_some()
     }
 
     /// Begins or ends discovery with the leadership.
     fn adapt(&self) {
+        if let Some(state_metrics) = &self.around.state_metrics {
+            state_metrics.set_sending(self.is_leading());
+        }
         let mut current = self.current.lock();
         let wanted = current.file.as_ref().is_some_and(|file| self.should_discover(&file.config));
         if wanted && !current.discovering {
@@ -176,7 +196,7 @@ impl MasterParts {
             }
         } else if !wanted && current.discovering {
             current.operator = None;
-            self.around.discovery.stop();
+            self.stop_discovery();
             current.discovering = false;
         }
     }

@@ -28,6 +28,7 @@ use crate::local_files::load_to_run;
 use crate::reload::{Configurable, ReloadRequest, Reloader};
 use crate::running::Running;
 use crate::self_metrics::SelfMetrics;
+use crate::state_metrics::StateRole;
 use crate::surroundings::Surroundings;
 
 /// Name and version towards targets and receivers.
@@ -55,6 +56,7 @@ impl TargetSink for ToEngine {
 /// What a configuration of `run` is put in force in.
 pub(crate) struct Collector {
     self_metrics: Option<SelfMetrics>,
+    state_metrics: Option<StateRole>,
     engine: ScrapeEngine,
     remote_write: Arc<RemoteWrite>,
     discovery: Arc<Discovery>,
@@ -76,6 +78,7 @@ impl Configurable for Collector {
             (None, None) => {}
             _ => return Err("outrigger.self_metrics came or went: restart for that".to_owned()),
         }
+        StateRole::unchanged(self.state_metrics.as_ref(), config)?;
         self.engine.apply_config(&config.scrape_configs).map_err(|error| fault::chain(&error))?;
         let external_labels = &config.global.external_labels;
         self.remote_write
@@ -98,6 +101,7 @@ pub(crate) struct Outrigger {
     supervisor: Supervisor,
     remote_write: Arc<RemoteWrite>,
     self_metrics: Option<SelfMetrics>,
+    state_metrics: Option<StateRole>,
     engine: ScrapeEngine,
     discovery: Arc<Discovery>,
     server: Server,
@@ -146,11 +150,11 @@ pub(crate) fn server_config(listen: SocketAddr, web: &WebArgs) -> anyhow::Result
         );
     }
     let tls = match (&web.tls_cert_file, &web.tls_key_file) {
-        (Some(cert), Some(key)) => Some(ServerTls {
-            cert: PemSource::File(cert.clone()),
-            key: SecretSource::File(key.clone()),
-            client_ca: web.tls_client_ca_file.clone().map(PemSource::File),
-        }),
+        (Some(cert), Some(key)) => Some(ServerTls::new(
+            PemSource::File(cert.clone()),
+            SecretSource::File(key.clone()),
+            web.tls_client_ca_file.clone().map(PemSource::File),
+        )),
         _ => None,
     };
     Ok(ServerConfig { tls, ..ServerConfig::new(listen) })
@@ -191,6 +195,7 @@ pub(crate) async fn build(
     let self_metrics = config.outrigger.self_metrics.as_ref();
     let self_metrics = self_metrics.map(|settings| SelfMetrics::build(settings, &around, &remote_write));
     let self_metrics = self_metrics.transpose()?;
+    let state_metrics = StateRole::build(&config, &around, remote_write.clone())?;
     let Surroundings { clock, registry, resolver, supervisor, .. } = around;
     let engine = ScrapeEngine::new(EngineOptions {
         clock: clock.clone(),
@@ -212,6 +217,10 @@ pub(crate) async fn build(
         sink: Arc::new(ToEngine(engine.clone())),
         user_agent: API_SERVER_USER_AGENT.to_owned(),
     }));
+    if let Some(state_metrics) = &state_metrics {
+        state_metrics.begin(&discovery);
+        state_metrics.set_sending(true);
+    }
     let server = Server::bind(server).await.context("could not start the web server")?;
     tracing::info!(address = %server.address(), "listening");
     let (reload_sender, reloads) = mpsc::channel(4);
@@ -224,6 +233,7 @@ pub(crate) async fn build(
             engine: Some(engine.clone()),
             remote_write: Some(remote_write.clone()),
             discovery: Some(discovery.clone()),
+            state_metrics: state_metrics.clone(),
             ..Parts::default()
         },
         config_path.clone(),
@@ -231,6 +241,7 @@ pub(crate) async fn build(
     ));
     let collector = Collector {
         self_metrics: self_metrics.clone(),
+        state_metrics: state_metrics.clone(),
         engine: engine.clone(),
         remote_write: remote_write.clone(),
         discovery: discovery.clone(),
@@ -240,6 +251,7 @@ pub(crate) async fn build(
         supervisor,
         remote_write,
         self_metrics,
+        state_metrics,
         engine,
         discovery,
         server,
@@ -261,6 +273,7 @@ impl Outrigger {
             supervisor,
             remote_write,
             self_metrics,
+            state_metrics,
             engine,
             discovery,
             server,
@@ -274,6 +287,9 @@ impl Outrigger {
         supervisor.spawn("remote write", Phase::Drain, |stop| async move { remote_write.run(stop).await });
         if let Some(self_metrics) = self_metrics {
             self_metrics.spawn(&supervisor);
+        }
+        if let Some(state_metrics) = state_metrics {
+            state_metrics.spawn(&supervisor);
         }
         supervisor.spawn("scrape engine", Phase::Intake, |stop| async move { engine.run(stop).await });
         reloader.start()?;

@@ -21,7 +21,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use outrigger_model::http::PemSource;
+use outrigger_model::http::{PemSource, TlsVersion};
 use outrigger_model::secret::SecretSource;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -37,7 +37,7 @@ use crate::tls::{AcceptorSource, TlsSetupError};
 pub use names::CertificateNames;
 
 use detect::detect_http2;
-use patience::{PatientBody, PatientStream};
+use patience::{OpenBody, PatientBody, PatientStream, RequestPhase};
 
 /// Most headers of a request.
 const MAX_HEADERS: usize = 100;
@@ -77,8 +77,40 @@ pub struct ServerTls {
     pub cert: PemSource,
     /// Private key.
     pub key: SecretSource,
-    /// When given, clients must present a certificate of this authority.
+    /// When given, clients present a certificate of this authority.
     pub client_ca: Option<PemSource>,
+    /// Whether clients must, where there is such an authority.
+    pub client_certificates: ClientCertificates,
+    /// Lowest version; what this program does not speak (before 1.2) counts as the lowest that it does.
+    pub min_version: Option<TlsVersion>,
+    /// Highest version.
+    pub max_version: Option<TlsVersion>,
+    /// Offer HTTP/2.
+    pub http2: bool,
+}
+
+impl ServerTls {
+    /// All versions, HTTP/2, and client certificates required where there is an authority.
+    pub fn new(cert: PemSource, key: SecretSource, client_ca: Option<PemSource>) -> Self {
+        Self {
+            cert,
+            key,
+            client_ca,
+            client_certificates: ClientCertificates::Required,
+            min_version: None,
+            max_version: None,
+            http2: true,
+        }
+    }
+}
+
+/// Whether clients must present a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientCertificates {
+    /// They must.
+    Required,
+    /// Those that present one must present one of the authority.
+    IfGiven,
 }
 
 /// Limits of a [`Server`].
@@ -93,6 +125,10 @@ pub struct ServerLimits {
     /// Time for the TLS handshake, for a request's headers (idle time between requests included), and for each
     /// stretch of silence while a body is read or a response is written.
     pub patience: Duration,
+    /// Time between two requests of an HTTP/1 connection, in place of [`ServerLimits::patience`].
+    pub idle: Option<Duration>,
+    /// Time from a request's first byte to the end of its headers (HTTP/1), in place of [`ServerLimits::patience`].
+    pub header: Option<Duration>,
     /// Time that open requests get after the shutdown began.
     pub drain: Duration,
     /// Most requests at once on one HTTP/2 connection.
@@ -123,6 +159,8 @@ impl Default for ServerLimits {
             max_header_bytes: 32 << 10,
             max_body_bytes: 8 << 20,
             patience: Duration::from_secs(30),
+            idle: None,
+            header: None,
             drain: Duration::from_secs(10),
             max_streams: 64,
             keep_alive: Duration::from_secs(30),
@@ -168,10 +206,8 @@ impl Server {
     /// [`BindError`] with the address and the reason.
     pub async fn bind(config: ServerConfig) -> Result<Self, BindError> {
         let ServerConfig { listen: address, tls, limits } = config;
-        let tls = tls
-            .map(|ServerTls { cert, key, client_ca }| AcceptorSource::new(cert, key, client_ca))
-            .transpose()
-            .map_err(|source| BindError::Tls { address, source })?;
+        let tls =
+            tls.map(AcceptorSource::new).transpose().map_err(|source| BindError::Tls { address, source })?;
         let failed = |source| BindError::Listen { address, source: IoCause(source) };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
@@ -261,14 +297,17 @@ struct Client {
     address: SocketAddr,
     names: Option<CertificateNames>,
     closer: ConnectionCloser,
+    requests: RequestPhase,
 }
 
 impl ConnectionContext {
     async fn serve_connection(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         let _ = stream.set_nodelay(true);
-        let stream = PatientStream::new(stream, self.limits.patience);
+        let requests = RequestPhase::default();
+        let stream = PatientStream::new(stream, &self.limits, requests.clone());
         let closed = CancellationToken::new();
-        let mut client = Client { address: peer, names: None, closer: ConnectionCloser(closed.clone()) };
+        let closer = ConnectionCloser(closed.clone());
+        let mut client = Client { address: peer, names: None, closer, requests };
         let serving = async {
             match &self.tls {
                 None => match tokio::time::timeout(self.limits.patience, detect_http2(stream)).await {
@@ -331,10 +370,18 @@ impl ConnectionContext {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let service = service_fn(|request| self.answer(request, &client));
+        client.requests.begin();
+        let service = service_fn(|request| {
+            let open = client.requests.open();
+            let answer = self.answer(request, &client);
+            async move {
+                // Until the whole answer is on its way, the client may be silent.
+                answer.await.map(|response| response.map(|body| OpenBody::new(body, open)))
+            }
+        });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(self.limits.patience)
+            .header_read_timeout(None)
             .max_headers(MAX_HEADERS)
             .max_header_size(self.limits.max_header_bytes)
             .max_buf_size(self.limits.max_header_bytes.max(64 << 10))

@@ -287,7 +287,16 @@ fn route(
     })?;
     if options.watch {
         record.verb = "watch";
-        return watch_response(shared, WatchRequest { resource, namespace, options, representation });
+        return watch_response(
+            shared,
+            WatchRequest {
+                resource,
+                namespace,
+                options,
+                representation,
+                api_version: shared.faults.get().api_version,
+            },
+        );
     }
     list_response(shared, resource, &namespace, &options, representation)
 }
@@ -397,7 +406,8 @@ fn list_response(
         continue_token,
         remaining: remaining.and_then(|remaining| i64::try_from(remaining).ok()),
     };
-    let pieces = encode::list(resource, representation, &meta, page.to_vec());
+    let api_version = shared.faults.get().api_version;
+    let pieces = encode::list(resource, representation, api_version.as_deref(), &meta, page.to_vec());
     Ok(chunked(representation.list_media_type(), pieces))
 }
 

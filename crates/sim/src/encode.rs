@@ -125,13 +125,15 @@ const LIST_CHUNK: usize = 64 * 1024;
 pub(crate) fn list(
     resource: ResourceKind,
     representation: Representation,
+    api_version: Option<&str>,
     meta: &ListMeta,
     objects: Vec<Arc<StoredObject>>,
 ) -> Box<dyn Iterator<Item = Bytes> + Send + Sync> {
     match representation {
         Representation::Table => Box::new(std::iter::once(table::whole(meta, &objects).into())),
         Representation::Object | Representation::Metadata => {
-            Box::new(protobuf_list(resource, representation, meta, objects))
+            let api_version = api_version.unwrap_or(representation.api_version(resource));
+            Box::new(protobuf_list(resource, representation, api_version, meta, objects))
         }
     }
 }
@@ -139,12 +141,13 @@ pub(crate) fn list(
 fn protobuf_list(
     resource: ResourceKind,
     representation: Representation,
+    api_version: &str,
     meta: &ListMeta,
     objects: Vec<Arc<StoredObject>>,
 ) -> impl Iterator<Item = Bytes> + Send + Sync + 'static {
     let mut empty = Vec::new();
     let kind = format!("{}List", representation.kind(resource));
-    encode_list(representation.api_version(resource), &kind, meta, [], &mut empty);
+    encode_list(api_version, &kind, meta, [], &mut empty);
     let length = |object: &Arc<StoredObject>| {
         let length = representation.content(object).len();
         1 + varint_len(length as u64) + length
@@ -215,7 +218,8 @@ fn frame(request: &WatchRequest, kind: WatchEventKind, object: &[u8]) -> Bytes {
         return table::event(kind, object).into();
     }
     let mut frame = Vec::with_capacity(object.len() + 128);
-    let api_version = representation.api_version(request.resource);
+    let usual = representation.api_version(request.resource);
+    let api_version = request.api_version.as_deref().unwrap_or(usual);
     encode_watch_event(kind, api_version, representation.kind(request.resource), object, &mut frame);
     frame.into()
 }

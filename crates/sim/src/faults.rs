@@ -29,6 +29,8 @@ pub struct Faults {
     pub cut_after_bytes: Option<usize>,
     /// Never send bookmarks.
     pub no_bookmarks: bool,
+    /// Say that objects are of this version of their API.
+    pub api_version: Option<String>,
     /// Leave the initial events of a streamed list without the bookmark that ends them.
     pub no_initial_events_end: bool,
 }

@@ -28,6 +28,8 @@ pub(crate) struct WatchRequest {
     pub(crate) namespace: String,
     pub(crate) options: ListOptions,
     pub(crate) representation: Representation,
+    /// Version of the API that objects are said to be of, instead of the usual one.
+    pub(crate) api_version: Option<String>,
 }
 
 impl WatchRequest {

@@ -10,9 +10,10 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Whether an object whose UID has this hash belongs to it.
+    /// Whether an object whose UID has this hash belongs to it. A shard whose number is not among them holds nothing, as
+    /// one of a StatefulSet that was scaled down.
     pub fn holds(self, uid_hash: u64) -> bool {
-        self.total <= 1 || jump_hash(uid_hash, self.total) == self.index
+        jump_hash(uid_hash, self.total.max(1)) == self.index
     }
 }
 
@@ -57,6 +58,7 @@ mod tests {
             let hash = uid_hash(&format!("uid-{object}"));
             let holders = (0..7).filter(|index| Shard { index: *index, total: 7 }.holds(hash)).count();
             assert_eq!(holders, 1);
+            assert!(!Shard { index: 1, total: 1 }.holds(hash));
         }
     }
 }

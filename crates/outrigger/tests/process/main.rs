@@ -8,3 +8,6 @@ mod harness;
 mod kill;
 mod page;
 mod run;
+mod state_faults;
+mod state_metrics;
+mod state_role;
