@@ -296,8 +296,12 @@ impl WatchSink for Readers {
 
     fn apply(&self, resource: ResourceKind, change: WatchChange, object: &[u8]) -> Result<(), ObjectError> {
         // What one of them refuses is not withheld from the other.
-        let results = self.sinks().map(|sink| sink.apply(resource, change, object));
-        results.fold(Ok(()), |all, one| all.and(one))
+        let mut result = Ok(());
+        for sink in self.sinks() {
+            let applied = sink.apply(resource, change, object);
+            result = result.and(applied);
+        }
+        result
     }
 
     fn commit_generation(&self, resource: ResourceKind) {
