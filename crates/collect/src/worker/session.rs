@@ -18,6 +18,8 @@ pub(crate) type Millis = u64;
 const LEASE_BOUNDS: (u64, u64) = (400, 10 * 60 * 1_000);
 /// Time between heartbeats of a worker that leaves: their answers say that everything was heard.
 const LEAVING_BEAT: Millis = 250;
+/// Between two dials of a worker that leaves.
+const LEAVING_PAUSE: Duration = Duration::from_millis(100);
 /// A master has so long to answer `Hello`.
 const GREETING: Millis = 10_000;
 /// Addresses of leaders that are followed one after the other without a pause.
@@ -296,6 +298,8 @@ impl Session {
         }
         let wait = match self.hint.is_some() && self.hints <= HINTS {
             true => Duration::ZERO,
+            // Its targets wait for somebody else.
+            false if self.leaving.is_some() => LEAVING_PAUSE,
             false => {
                 self.hints = 0;
                 self.backoff.next()
