@@ -22,6 +22,7 @@ const RULES: &[Rule] = &[
     Rule { name: "outrigger-model", layer: 0, may_use: &[] },
     Rule { name: "outrigger-wire", layer: 1, may_use: &["model"] },
     Rule { name: "outrigger-config", layer: 1, may_use: &["model"] },
+    Rule { name: "outrigger-promql", layer: 1, may_use: &["model", "config"] },
     Rule { name: "outrigger-mirror", layer: 1, may_use: &["model", "wire"] },
     Rule { name: "outrigger-state", layer: 1, may_use: &["model", "wire"] },
     Rule { name: "outrigger-rt", layer: 2, may_use: &["model"] },
