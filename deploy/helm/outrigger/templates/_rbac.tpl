@@ -28,6 +28,20 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- if hasKey $outrigger "state_metrics" -}}
+{{- range list "/configmaps" "/limitranges" "/namespaces" "/nodes" "/persistentvolumeclaims" "/persistentvolumes"
+  "/pods" "/replicationcontrollers" "/resourcequotas" "/secrets" "/services"
+  "admissionregistration.k8s.io/mutatingadmissionpolicies"
+  "admissionregistration.k8s.io/mutatingadmissionpolicybindings"
+  "admissionregistration.k8s.io/mutatingwebhookconfigurations"
+  "admissionregistration.k8s.io/validatingadmissionpolicies"
+  "admissionregistration.k8s.io/validatingadmissionpolicybindings"
+  "admissionregistration.k8s.io/validatingwebhookconfigurations" "apps/daemonsets" "apps/deployments"
+  "apps/replicasets" "apps/statefulsets" "autoscaling/horizontalpodautoscalers" "batch/cronjobs" "batch/jobs"
+  "certificates.k8s.io/certificatesigningrequests" "coordination.k8s.io/leases" "discovery.k8s.io/endpointslices"
+  "networking.k8s.io/ingresses" "networking.k8s.io/networkpolicies" "policy/poddisruptionbudgets"
+  "storage.k8s.io/storageclasses" "storage.k8s.io/volumeattachments" -}}{{- $_ := set $found . 1 -}}{{- end -}}
+{{- end -}}
 {{- with $outrigger.prometheus_operator -}}
 {{- range $key, $selector := . -}}{{- if and (hasSuffix "_namespace_selector" $key) $selector -}}{{- $_ := set $found "/namespaces" 1 -}}{{- end -}}{{- end -}}
 {{- $endpoints := ternary "discovery.k8s.io/endpointslices" "/endpoints" (eq (lower (.service_discovery_role | default "")) "endpointslice") -}}
