@@ -245,7 +245,10 @@ fn table_event(frame: &[u8]) -> Result<Event<'_>, WatchError> {
     if event.kind == WatchEventKind::Error {
         return event_of(event.kind, event.object, event.object);
     }
-    let row = first_row(event.object).ok_or(WatchError::NoObject)?;
+    let Some(row) = first_row(event.object) else {
+        // The object itself, of a server without tables.
+        return event_of(event.kind, event.object, event.object);
+    };
     let object = member(row, "object").ok_or(WatchError::NoObject)?;
     event_of(event.kind, row, object)
 }

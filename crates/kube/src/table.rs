@@ -13,17 +13,27 @@ use serde::Deserialize;
 use crate::ObjectError;
 
 /// What is asked for instead of objects.
-pub(crate) const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
+/// Every kube-apiserver since 1.10 has tables; what stands in for one may have none.
+pub(crate) const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;q=0.5";
 
 /// Place of the type among the cells: after the name, in every version of Kubernetes since 1.11.
 const TYPE_CELL: usize = 1;
 
 #[derive(Deserialize)]
-struct Row<'a> {
-    #[serde(default)]
-    cells: Vec<serde_json::Value>,
-    #[serde(borrow)]
-    object: Partial<'a>,
+#[serde(untagged)]
+enum Shown<'a> {
+    Row {
+        cells: Vec<serde_json::Value>,
+        #[serde(borrow)]
+        object: Partial<'a>,
+    },
+    /// The Secret itself, of a server without tables. Its data is passed over.
+    Whole {
+        #[serde(borrow)]
+        metadata: Metadata<'a>,
+        #[serde(default, rename = "type")]
+        kind: Cow<'a, str>,
+    },
 }
 
 #[derive(Deserialize)]
@@ -69,19 +79,27 @@ struct Owner<'a> {
     block_owner_deletion: Option<bool>,
 }
 
-/// The protobuf message of the Secret that a row shows: `metadata = 1`, `type = 3`.
+/// The protobuf message of the Secret that a row shows, or of the Secret itself without its data: `metadata = 1`,
+/// `type = 3`.
 ///
 /// # Errors
 /// When the row is none of a table of Secrets.
 pub(crate) fn secret_of(row: &[u8]) -> Result<Vec<u8>, ObjectError> {
-    let row: Row<'_> = serde_json::from_slice(row)
+    let shown: Shown<'_> = serde_json::from_slice(row)
         // The error's text may show what is in the row.
         .map_err(|_| ObjectError("a row of the table of Secrets cannot be read".to_owned()))?;
-    let kind = row.cells.get(TYPE_CELL).and_then(serde_json::Value::as_str);
-    let kind = kind.ok_or_else(|| ObjectError("a row of the table of Secrets has no type".to_owned()))?;
+    let (metadata, kind) = match &shown {
+        Shown::Row { cells, object } => {
+            let kind = cells.get(TYPE_CELL).and_then(serde_json::Value::as_str);
+            let kind =
+                kind.ok_or_else(|| ObjectError("a row of the table of Secrets has no type".to_owned()))?;
+            (&object.metadata, kind)
+        }
+        Shown::Whole { metadata, kind } => (metadata, &**kind),
+    };
     let mut message = Vec::new();
     let mut writer = Writer::new(&mut message);
-    writer.message(1, |meta| row.object.metadata.write(meta));
+    writer.message(1, |meta| metadata.write(meta));
     writer.string(3, kind);
     Ok(message)
 }
@@ -162,6 +180,15 @@ mod tests {
             time.int(2, 0);
         });
         assert!(message.windows(created.len()).any(|window| window == created));
+    }
+
+    #[test]
+    fn a_secret_of_a_server_without_tables_loses_its_data() {
+        let object = br#"{"kind":"Secret","metadata":{"name":"a","namespace":"b"},"data":{"p":"aGlkZGVu"},"type":"Opaque"}"#;
+        let message = secret_of(object).unwrap();
+        let text = String::from_utf8_lossy(&message);
+        assert!(text.contains("Opaque") && !text.contains("aGlkZGVu") && !text.contains("hidden"));
+        assert_eq!(object_meta(&message).unwrap().name, "a");
     }
 
     #[test]

@@ -240,8 +240,8 @@ pub struct JsonListDecoder {
     items: u64,
     metadata: Vec<u8>,
     kind: Vec<u8>,
-    /// The member whose items are read, and how the kind of the whole ends.
-    what: (&'static str, &'static str),
+    /// Whether it may be a Table, whose rows are the items.
+    or_table: bool,
     /// How far the value at `start` was scanned, so that nothing is scanned twice.
     scan: ValueScan,
     scanned: usize,
@@ -259,17 +259,18 @@ pub struct JsonListEnd {
 impl JsonListDecoder {
     /// A decoder for one response.
     pub fn new(limits: ListLimits) -> Self {
-        Self::of(("items", "List"), limits)
+        Self::of(false, limits)
     }
 
-    /// A decoder for one response that is a `meta.k8s.io/v1` Table; its items are the rows.
+    /// A decoder for one response that is a `meta.k8s.io/v1` Table, whose rows are the items, or a list, where a
+    /// server has no tables.
     pub fn of_table(limits: ListLimits) -> Self {
-        Self::of(("rows", "Table"), limits)
+        Self::of(true, limits)
     }
 
-    fn of(what: (&'static str, &'static str), limits: ListLimits) -> Self {
+    fn of(or_table: bool, limits: ListLimits) -> Self {
         Self {
-            what,
+            or_table,
             limits,
             buffer: Vec::new(),
             start: 0,
@@ -332,7 +333,8 @@ impl JsonListDecoder {
         }
         let kind = String::from_utf8_lossy(&self.kind);
         let kind = kind.trim_matches('"');
-        if !kind.is_empty() && !kind.ends_with(self.what.1) {
+        let is_table = self.or_table && kind == "Table";
+        if !kind.is_empty() && !kind.ends_with("List") && !is_table {
             return Err(ListError::NotAList(kind.to_owned()));
         }
         Ok(JsonListEnd { metadata: self.metadata, items: self.items })
@@ -358,7 +360,8 @@ impl JsonListDecoder {
         let blanks = self.buffer[from..].len() - self.buffer[from..].trim_ascii_start().len();
         let from = from + blanks;
         let Some(first) = self.buffer.get(from) else { return Ok(false) };
-        if name == self.what.0.as_bytes() && *first == b'[' {
+        let has_items = name == b"items" || (self.or_table && name == b"rows");
+        if has_items && *first == b'[' {
             self.start = from;
             self.advance(Part::Items);
             return Ok(true);
@@ -515,7 +518,11 @@ mod tests {
         let mut list = JsonListDecoder::of_table(limits());
         list.push(br#"{"kind":"SecretList","items":[]}"#);
         assert_eq!(list.next_item().unwrap(), None);
-        assert!(list.finish().is_err(), "a list is no table");
+        assert!(list.finish().is_ok(), "a server without tables");
+        let mut status = JsonListDecoder::of_table(limits());
+        status.push(br#"{"kind":"Status"}"#);
+        assert_eq!(status.next_item().unwrap(), None);
+        assert!(status.finish().is_err());
     }
 
     fn any_json() -> impl Strategy<Value = Value> {
