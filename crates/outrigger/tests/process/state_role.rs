@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use outrigger_model::sample::is_stale_nan;
 
+use crate::fleet::{directory, master};
 use crate::harness::{Outrigger, PATIENCE, Scene};
 use crate::run::{NODES_AND_PODS, OVERVIEW, up};
 
 /// The scene's configuration with a `state_metrics` section and kube-state-metrics' own file beside it.
 fn config(scene: &Scene, push: &str) -> String {
     let file = scene.directory.path().join("state-metrics.yaml");
-    std::fs::write(&file, "resources: {pods: {}, nodes: {}, services: {}, configmaps: {}}\n").expect("written");
+    std::fs::write(&file, "resources: {pods: {}, nodes: {}, services: {}, configmaps: {}}\n")
+        .expect("written");
     let section = format!("outrigger: {{state_metrics: {{config_file: {}, {push}}}, ", file.display());
     scene.config(NODES_AND_PODS).replace("outrigger: {", &section)
 }
@@ -73,9 +75,9 @@ async fn state_metrics_are_served_and_sent_from_the_watches_of_discovery() {
     let again = |samples: usize| samples >= 2;
     until("everything again", async || {
         let series = scene.receiver.series();
-        let mut node_info = series
-            .iter()
-            .filter(|(labels, _)| labels.get("__name__") == Some("kube_node_info") && labels.get("site") == Some("s"));
+        let mut node_info = series.iter().filter(|(labels, _)| {
+            labels.get("__name__") == Some("kube_node_info") && labels.get("site") == Some("s")
+        });
         node_info.clone().count() == 3 && node_info.all(|(_, samples)| again(samples.len()))
     })
     .await;
@@ -87,4 +89,29 @@ async fn state_metrics_are_served_and_sent_from_the_watches_of_discovery() {
     assert_eq!(status, 500);
     assert!(text.contains("outrigger.state_metrics has changed: restart for that"), "{text}");
     assert!(outrigger.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leading_master_serves_and_sends_state_metrics() {
+    let scene = Scene::start(3, 40).await;
+    let section = "centre: {listen: \"127.0.0.1:0\", name: m-0}, state_metrics: {push: {interval: 1s}}";
+    let lead = master(&scene, directory(), section).await;
+    let served = async || {
+        let (status, text) = lead.request("GET", "/state-metrics/metrics?resources=pods").await;
+        status == 200 && text.lines().filter(|line| line.starts_with("kube_pod_info{")).count() == 40
+    };
+    until("served by the leader", served).await;
+    let pod = "app-0000-5d8c9-000000";
+    until("sent by the leader", async || last_info(&scene, pod) == Some(1.0)).await;
+    let series = scene.receiver.series();
+    let of_master = series.keys().filter(|labels| {
+        labels.get("__name__") == Some("kube_pod_info")
+            && labels.get("job") == Some("kube-state-metrics")
+            && labels.get("instance") == Some("m-0")
+    });
+    assert_eq!(of_master.count(), 40);
+    let watches =
+        scene.server.requests().into_iter().filter(|request| request.path == "/api/v1/pods").count();
+    assert_eq!(watches, 1);
+    assert!(lead.stop().await.success());
 }
