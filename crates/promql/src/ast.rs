@@ -2,6 +2,8 @@
 
 mod print;
 
+pub(crate) use print::format_float;
+
 use crate::functions::Function;
 use crate::matcher::Matcher;
 

@@ -5,6 +5,7 @@
 //! query that takes too long.
 
 pub mod ast;
+pub mod eval;
 pub mod functions;
 pub mod matcher;
 pub mod parser;

@@ -35,6 +35,12 @@ impl Default for Options {
     }
 }
 
+/// A number as Go's `ParseFloat` takes it.
+pub(crate) fn parse_float(text: &str) -> Option<f64> {
+    let digits_only = !text.starts_with("0b") && !text.contains('_');
+    number::parse_number(text).filter(|_| digits_only)
+}
+
 /// Why a text is no expression. Prints as Prometheus prints it: `1:5: parse error: …`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{position}: parse error: {message}")]

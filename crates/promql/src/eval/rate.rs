@@ -1,0 +1,78 @@
+//! Rates of counters and gauges over a window, extrapolated to its edges.
+
+use super::{Point, Value};
+
+/// A counter's or a gauge's change over a window of floats (Prometheus `extrapolatedRate`).
+pub(super) fn extrapolated(
+    window: &[Point],
+    (start, end): (i64, i64),
+    is_counter: bool,
+    is_rate: bool,
+) -> Option<f64> {
+    let value = |point: &Point| point.value.float().unwrap_or(f64::NAN);
+    let (first, last) = (window.first()?, window.last()?);
+    let gaps = window.len() - 1;
+    let mut result = value(last) - value(first);
+    if is_counter {
+        for pair in window.windows(2) {
+            let reset = starts_anew(pair[0].start, pair[0].time, pair[1].start, pair[1].time);
+            if value(&pair[1]) < value(&pair[0]) || reset {
+                result += value(&pair[0]);
+            }
+        }
+    }
+    let seconds = |millis: i64| millis as f64 / 1000.0;
+    let mut to_start = seconds(first.time - start);
+    let mut to_end = seconds(end - last.time);
+    let mut sampled = seconds(last.time - first.time);
+    let average = if gaps > 0 { sampled / gaps as f64 } else { 0.0 };
+    let threshold = average * 1.1;
+    let began = first.start;
+    if is_counter && began != 0 && began > start && began < first.time {
+        to_start = 0.0;
+        sampled = seconds(last.time - began);
+        result += value(first);
+    } else if gaps == 0 {
+        return None;
+    } else {
+        if to_start >= threshold {
+            to_start = average / 2.0;
+        }
+        if is_counter && result > 0.0 && value(first) >= 0.0 {
+            // A counter is not extrapolated below zero.
+            to_start = to_start.min(sampled * (value(first) / result));
+        }
+    }
+    if to_end >= threshold {
+        to_end = average / 2.0;
+    }
+    let mut factor = if sampled == 0.0 { 1.0 } else { (sampled + to_start + to_end) / sampled };
+    if is_rate {
+        factor /= seconds(end - start);
+    }
+    Some(result * factor)
+}
+
+/// Whether a start time between two samples says that the counter began anew.
+fn starts_anew(start_before: i64, before: i64, start: i64, now: i64) -> bool {
+    if start_before == start || start == 0 || start >= now || start < before {
+        return false;
+    }
+    if start > before {
+        return true;
+    }
+    start_before <= before && start_before != 0 && start_before != before
+}
+
+/// The change between the last two samples.
+pub(super) fn instant(window: &[Point], is_rate: bool) -> Option<f64> {
+    let [.., before, last] = window else { return None };
+    let (Value::Float(earlier), Value::Float(later)) = (&before.value, &last.value) else { return None };
+    let reset = is_rate && (later < earlier || starts_anew(before.start, before.time, last.start, last.time));
+    let change = if reset { *later } else { later - earlier };
+    let millis = last.time - before.time;
+    if millis == 0 {
+        return None;
+    }
+    Some(if is_rate { change / (millis as f64 / 1000.0) } else { change })
+}
