@@ -48,7 +48,7 @@ impl Exporter {
 /// A process that listens; killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Running {
-    exporter: Exporter,
+    pub(crate) exporter: Exporter,
     child: Child,
     pub(crate) main: SocketAddr,
     pub(crate) telemetry: SocketAddr,
