@@ -2,6 +2,8 @@
 //!
 //!     cargo bench -p outrigger-state --bench pods -- 100000
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark reads the real clock")]
+
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::time::Instant;

@@ -21,11 +21,11 @@ pub(crate) fn put_packed_number(number: f64, into: &mut Vec<u8>) {
     let bytes = whole.to_le_bytes();
     match whole {
         0..=0xfa => into.push(whole as u8),
-        0..=0xffff => {
+        0xfb..=0xffff => {
             into.push(TWO_BYTES);
             into.extend_from_slice(&bytes[..2]);
         }
-        0..=0xffff_ffff => {
+        0x1_0000..=0xffff_ffff => {
             into.push(FOUR_BYTES);
             into.extend_from_slice(&bytes[..4]);
         }

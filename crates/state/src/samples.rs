@@ -78,7 +78,7 @@ impl RecentWords {
     fn place(&mut self, text: &[u8]) -> &mut u32 {
         let byte = |place: usize| text.get(place).map_or(0, |byte| usize::from(*byte));
         let end = text.len().wrapping_sub(1);
-        let mixed = text.len() ^ byte(0) * 3 ^ byte(end) * 5 ^ byte(text.len() / 2) * 11;
+        let mixed = text.len() ^ (byte(0) * 3) ^ (byte(end) * 5) ^ (byte(text.len() / 2) * 11);
         &mut self.0[mixed % 64]
     }
 }

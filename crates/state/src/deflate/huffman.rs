@@ -17,14 +17,9 @@ impl<const N: usize> Code<N> {
             .filter(|(_, count)| **count > 0)
             .map(|(at, count)| (*count, at))
             .collect();
-        for symbol in 0..N {
-            if symbols.len() >= 2 {
-                break;
-            }
-            if counts[symbol] == 0 {
-                symbols.push((0, symbol));
-            }
-        }
+        let unused = counts.iter().enumerate().filter(|(_, count)| **count == 0).map(|(at, _)| (0, at));
+        let missing = 2_usize.saturating_sub(symbols.len());
+        symbols.extend(unused.take(missing));
         symbols.sort_unstable();
         let mut lengths = [0; N];
         for ((_, symbol), length) in symbols.iter().zip(limited(&depths(&symbols), limit)) {
