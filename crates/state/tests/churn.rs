@@ -29,9 +29,9 @@ fn pod(number: u64, restarts: u64) -> Vec<u8> {
         "status": {
             "phase": "Running", "podIP": format!("10.0.{}.{}", number >> 8 & 255, number & 255),
             "containerStatuses": [{
-                "name": "app", "ready": restarts % 2 == 0, "restartCount": restarts,
+                "name": "app", "ready": restarts.is_multiple_of(2), "restartCount": restarts,
                 "image": format!("image:{generation}.{restarts}"), "containerID": format!("containerd://{number:064x}"),
-                "state": if restarts % 2 == 0 { running } else { waiting },
+                "state": if restarts.is_multiple_of(2) { running } else { waiting },
             }],
         },
     });
