@@ -35,11 +35,14 @@ const MAX_TOKEN: usize = 64 << 10;
 /// Pauses before a question is asked again.
 const RETRIES: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(750)];
 
+/// Answers and until when they hold, by the digest of what was asked.
+type Answers<T> = Mutex<HashMap<[u8; 32], (Instant, T)>>;
+
 /// Asks the API server, and remembers its answers for a while.
 pub(super) struct AuthFilter {
     cluster: Arc<ArcSwap<Cluster>>,
-    tokens: Mutex<HashMap<[u8; 32], (Instant, Option<User>)>>,
-    permissions: Mutex<HashMap<[u8; 32], (Instant, bool)>>,
+    tokens: Answers<Option<User>>,
+    permissions: Answers<bool>,
     log_limit: LogLimit,
 }
 
@@ -189,22 +192,12 @@ fn key(secret: &[u8]) -> [u8; 32] {
     digest(&SHA256, secret).as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
-fn remembered<T: Clone>(
-    answers: &Mutex<HashMap<[u8; 32], (Instant, T)>>,
-    key: &[u8; 32],
-    now: Instant,
-) -> Option<T> {
+fn remembered<T: Clone>(answers: &Answers<T>, key: &[u8; 32], now: Instant) -> Option<T> {
     let answers = answers.lock();
     answers.get(key).filter(|(until, _)| now < *until).map(|(_, answer)| answer.clone())
 }
 
-fn remember<T>(
-    answers: &Mutex<HashMap<[u8; 32], (Instant, T)>>,
-    key: [u8; 32],
-    now: Instant,
-    valid: Duration,
-    answer: T,
-) {
+fn remember<T>(answers: &Answers<T>, key: [u8; 32], now: Instant, valid: Duration, answer: T) {
     let mut answers = answers.lock();
     if answers.len() >= MAX_REMEMBERED {
         answers.retain(|_, (until, _)| now < *until);

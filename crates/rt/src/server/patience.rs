@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::BoxError;
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
@@ -44,7 +45,14 @@ impl Patience {
 
 /// Where an HTTP/1 connection stands between its requests. Clones are the same connection's.
 #[derive(Debug, Clone, Default)]
-pub(super) struct RequestPhase(Arc<AtomicU8>);
+pub(super) struct RequestPhase(Arc<Phase>);
+
+#[derive(Debug, Default)]
+struct Phase {
+    now: AtomicU8,
+    /// The connection, which looks at the clock only when it is polled.
+    connection: AtomicWaker,
+}
 
 /// Not HTTP/1, or a request is open: whoever handles it has limits of its own.
 const OPEN: u8 = 0;
@@ -56,17 +64,17 @@ const HEADERS: u8 = 2;
 impl RequestPhase {
     /// The connection speaks HTTP/1, and the headers of its first request are due.
     pub(super) fn begin(&self) {
-        self.0.store(HEADERS, Ordering::Release);
+        self.0.now.store(HEADERS, Ordering::Release);
     }
 
     /// A request's headers are whole; it is open until the guard is dropped.
     pub(super) fn open(&self) -> OpenRequest {
-        self.0.store(OPEN, Ordering::Release);
+        self.0.now.store(OPEN, Ordering::Release);
         OpenRequest(self.clone())
     }
 
     fn get(&self) -> u8 {
-        self.0.load(Ordering::Acquire)
+        self.0.now.load(Ordering::Acquire)
     }
 }
 
@@ -76,7 +84,8 @@ pub(super) struct OpenRequest(RequestPhase);
 
 impl Drop for OpenRequest {
     fn drop(&mut self) {
-        self.0.0.store(BETWEEN, Ordering::Release);
+        self.0.0.now.store(BETWEEN, Ordering::Release);
+        self.0.0.connection.wake();
     }
 }
 
@@ -137,10 +146,11 @@ impl<S> PatientStream<S> {
     /// Whether the client has been silent for too long where it is to speak. The time for headers goes on while they
     /// trickle in, the time between requests ends with the first byte.
     fn is_late(&mut self, context: &mut Context<'_>, pending: bool, read: bool) -> bool {
+        self.requests.0.connection.register(context.waker());
         let mut phase = self.requests.get();
         if read && phase == BETWEEN {
             let begun =
-                self.requests.0.compare_exchange(BETWEEN, HEADERS, Ordering::AcqRel, Ordering::Acquire);
+                self.requests.0.now.compare_exchange(BETWEEN, HEADERS, Ordering::AcqRel, Ordering::Acquire);
             phase = begun.map_or_else(|now| now, |_| HEADERS);
         }
         let between = self.between.is_over(context, pending && phase == BETWEEN);

@@ -151,8 +151,7 @@ async fn certificates_are_checked_both_ways_and_errors_say_what_is_wrong() {
     let (servers, workers, others) =
         (Authority::new("servers"), Authority::new("workers"), Authority::new("others"));
     let identity = servers.issue(&["127.0.0.1"]);
-    let tls =
-        Tls { cert: pem(&identity.cert), key: inline(&identity.key), client_ca: Some(pem(&workers.pem)) };
+    let tls = Tls::new(pem(&identity.cert), inline(&identity.key), Some(pem(&workers.pem)));
     let server = Running::start(echo_service(Tokens::default()), Some(tls)).await;
     let good = workers.issue(&["worker-1", "worker-1.fleet"]);
     let channel = server.channel(&presenting(&servers, &good));
@@ -199,8 +198,7 @@ async fn certificates_are_checked_both_ways_and_errors_say_what_is_wrong() {
         ),
         (servers.issue(&["master"]), presenting(&servers, &good), "certificate is not valid for 127.0.0.1"),
     ] {
-        let tls =
-            Tls { cert: pem(&identity.cert), key: inline(&identity.key), client_ca: Some(pem(&workers.pem)) };
+        let tls = Tls::new(pem(&identity.cert), inline(&identity.key), Some(pem(&workers.pem)));
         let server = Running::start(echo_service(Tokens::default()), Some(tls)).await;
         let error = talk(&server.channel(&config)).await.unwrap_err();
         assert!(told(&error).contains(expected), "{}", told(&error));
@@ -212,8 +210,7 @@ async fn renewed_certificates_count_for_the_next_stream() {
     let authority = Authority::new("all");
     let files = Files::new();
     let identity = authority.issue(&["127.0.0.1"]);
-    let tls =
-        Tls { cert: pem(&identity.cert), key: inline(&identity.key), client_ca: Some(pem(&authority.pem)) };
+    let tls = Tls::new(pem(&identity.cert), inline(&identity.key), Some(pem(&authority.pem)));
     let server = Running::start(echo_service(Tokens::default()), Some(tls)).await;
     let config = HttpClientConfig {
         tls: TlsConfig {

@@ -104,6 +104,32 @@ async fn silent_clients_are_let_go() {
 }
 
 #[tokio::test]
+async fn headers_and_the_next_request_have_times_of_their_own() {
+    let hour = Duration::from_secs(3600);
+    let short = Some(Duration::from_millis(200));
+    let headers = ServerLimits { patience: hour, header: short, idle: Some(hour), ..ServerLimits::default() };
+    let server = start(router(), loopback(headers)).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut answer = vec![0; 1024];
+    let length = stream.read(&mut answer).await.unwrap();
+    assert!(answer[..length].starts_with(b"HTTP/1.1 200 OK"));
+    // The second request's headers do not end.
+    stream.write_all(b"GET / HTTP/1.1\r\nA: b").await.unwrap();
+    let mut rest = Vec::new();
+    let _ = tokio::time::timeout(ample(), stream.read_to_end(&mut rest)).await.unwrap();
+    assert!(!String::from_utf8_lossy(&rest).contains(" 200 "));
+
+    let idle = ServerLimits { patience: hour, header: Some(hour), idle: short, ..ServerLimits::default() };
+    let server = start(router(), loopback(idle)).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut rest = Vec::new();
+    let _ = tokio::time::timeout(ample(), stream.read_to_end(&mut rest)).await.unwrap();
+    assert!(rest.starts_with(b"HTTP/1.1 200 OK"), "{}", String::from_utf8_lossy(&rest));
+}
+
+#[tokio::test]
 async fn a_client_that_does_not_take_its_response_is_let_go() {
     let dropped = Arc::new(Notify::new());
     struct Guard(Arc<Notify>);
@@ -198,11 +224,11 @@ async fn tls_serves_both_protocols_and_asks_for_client_certificates() {
     let identity = servers.issue(&["127.0.0.1"]);
     let files = Files::new();
     let config = ServerConfig {
-        tls: Some(Tls {
-            cert: outrigger_model::http::PemSource::File(files.write("cert", &identity.cert)),
-            key: inline(&identity.key),
-            client_ca: Some(pem(&clients.pem)),
-        }),
+        tls: Some(Tls::new(
+            outrigger_model::http::PemSource::File(files.write("cert", &identity.cert)),
+            inline(&identity.key),
+            Some(pem(&clients.pem)),
+        )),
         ..loopback(ServerLimits::default())
     };
     let server = start(router(), config).await;
@@ -228,7 +254,7 @@ async fn what_cannot_be_bound_is_told_with_address_and_reason() {
         outrigger_model::fault::chain(&error),
         format!("listen on {}: address already in use", first.address())
     );
-    let tls = Tls { cert: pem("nothing"), key: inline("nothing"), client_ca: None };
+    let tls = Tls::new(pem("nothing"), inline("nothing"), None);
     let error = Server::bind(ServerConfig { tls: Some(tls), ..loopback(ServerLimits::default()) }).await;
     assert!(matches!(error, Err(BindError::Tls { .. })), "{error:?}");
     assert!(ServerConfig::default().listen.ip().is_loopback());
