@@ -9,6 +9,7 @@ mod binary;
 mod buckets;
 mod call;
 mod evaluator;
+mod histogram;
 mod invariant;
 mod labels;
 mod over_time;

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
+use outrigger_model::histogram::{Histogram, ResetHint};
 use outrigger_model::labels::{Labels, LabelsBuilder};
 
 use super::evaluator::{Evaluator, Grid, Row, failed};
+use super::histogram::{Buckets, Incompatible};
 use super::sum::{Mean, Sum, quantile};
 use super::{Result, Value, labels};
-use crate::ast::{Aggregate, AggregateOp, Expr};
+use crate::ast::{Aggregate, AggregateOp, Expr, Span};
 
 impl Evaluator<'_> {
     pub(super) fn aggregate(&mut self, node: &Aggregate, grid: Grid) -> Result<Vec<Row>> {
@@ -83,7 +85,7 @@ impl Evaluator<'_> {
             AggregateOp::Count => return Ok(Some(Value::Float(count as f64))),
             _ => {}
         }
-        let floats: Vec<f64> = members.filter_map(Value::float).collect();
+        let floats: Vec<f64> = members.clone().filter_map(Value::float).collect();
         if floats.len() < count {
             if matches!(node.op, AggregateOp::Sum | AggregateOp::Avg) {
                 if !floats.is_empty() {
@@ -91,7 +93,17 @@ impl Evaluator<'_> {
                         .warn(node.expr.span(), "encountered a mix of histograms and floats for aggregation");
                     return Ok(None);
                 }
-                return failed(format!("{} of native histograms is not supported yet", node.op.name()));
+                let histograms = members.filter_map(|value| match value {
+                    Value::Histogram(histogram) => Some(&**histogram),
+                    Value::Float(_) => None,
+                });
+                return Ok(self.total(
+                    histograms,
+                    node.op == AggregateOp::Avg,
+                    node.expr.span(),
+                    "aggregation",
+                    "",
+                ));
             }
             self.notes.info(node.expr.span(), format!("ignored histogram in {} aggregation", node.op.name()));
         }
@@ -115,6 +127,55 @@ impl Evaluator<'_> {
             AggregateOp::Stddev => variance(&floats).sqrt(),
             _ => quantile(parameter, &mut { floats }),
         })))
+    }
+
+    /// The sum or the mean of native histograms.
+    pub(super) fn total<'h>(
+        &mut self,
+        histograms: impl Iterator<Item = &'h Histogram>,
+        is_mean: bool,
+        span: Span,
+        operation: &str,
+        name: &str,
+    ) -> Option<Value> {
+        let mut total: Option<Buckets> = None;
+        let (mut count, mut resets, mut others) = (0.0, false, false);
+        for histogram in histograms {
+            count += 1.0;
+            resets |= histogram.reset_hint == ResetHint::Reset;
+            others |= histogram.reset_hint == ResetHint::NoReset;
+            let buckets = Buckets::of(histogram);
+            let Some(sum) = &mut total else {
+                total = Some(buckets);
+                continue;
+            };
+            if buckets.hint != sum.hint {
+                sum.hint = if buckets.hint == ResetHint::Gauge || sum.hint == ResetHint::Gauge {
+                    ResetHint::Gauge
+                } else {
+                    ResetHint::Unknown
+                };
+            }
+            match sum.combine(&buckets, 1.0) {
+                Err(Incompatible) => {
+                    self.notes.warn(span, format!("vector contains a mix of histograms with exponential and custom buckets schemas for metric name {name:?}"));
+                    return None;
+                }
+                Ok(true) => {
+                    self.notes
+                        .info(span, format!("mismatched custom buckets were reconciled during {operation}"));
+                }
+                Ok(false) => {}
+            }
+        }
+        if resets && others {
+            self.notes.warn(span, format!("conflicting counter resets during histogram {operation}"));
+        }
+        let mut total = total?;
+        if is_mean {
+            total.scale(1.0 / count);
+        }
+        Some(Value::Histogram(total.into_histogram().into()))
     }
 
     fn count_values(

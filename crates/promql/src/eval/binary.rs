@@ -2,10 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use outrigger_model::histogram::{Counts, Histogram};
+use outrigger_model::histogram::{Counts, Histogram, ResetHint};
 use outrigger_model::labels::{Labels, LabelsBuilder};
 
 use super::evaluator::{Evaluator, Grid, Out, Row, failed};
+use super::histogram::Buckets;
 use super::{Result, Value, labels};
 use crate::ast::{Binary, BinaryOp, Cardinality, Matching, Span};
 
@@ -65,7 +66,7 @@ pub(super) fn scaled(histogram: &Histogram, op: BinaryOp, factor: f64) -> Value 
         }
     };
     if factor < 0.0 {
-        result.reset_hint = outrigger_model::histogram::ResetHint::Gauge;
+        result.reset_hint = ResetHint::Gauge;
     }
     _ = result.compact(0);
     Value::Histogram(result.into())
@@ -186,10 +187,50 @@ impl Evaluator<'_> {
             (Value::Histogram(a), Value::Histogram(b)) if op == BinaryOp::NotEqual => {
                 Some((left.clone(), a != b))
             }
+            (Value::Histogram(a), Value::Histogram(b)) if matches!(op, BinaryOp::Add | BinaryOp::Sub) => {
+                self.combined_histograms(op, a, b, span).map(|value| (value, true))
+            }
             (Value::Float(_), Value::Histogram(_)) => incompatible(self, "float", "histogram"),
             (Value::Histogram(_), Value::Float(_)) => incompatible(self, "histogram", "float"),
             (Value::Histogram(_), Value::Histogram(_)) => incompatible(self, "histogram", "histogram"),
         }
+    }
+
+    fn combined_histograms(
+        &mut self,
+        op: BinaryOp,
+        a: &Histogram,
+        b: &Histogram,
+        span: Span,
+    ) -> Option<Value> {
+        let subtracts = op == BinaryOp::Sub;
+        let operation = if subtracts { "subtraction" } else { "addition" };
+        let (mut result, other) = (Buckets::of(a), Buckets::of(b));
+        let hints = [result.hint, other.hint];
+        match result.combine(&other, if subtracts { -1.0 } else { 1.0 }) {
+            Err(_) => {
+                let symbol = op.symbol();
+                self.notes.warn(
+                    span,
+                    format!("incompatible bucket layout encountered for binary operator {symbol}"),
+                );
+                return None;
+            }
+            Ok(true) => {
+                self.notes
+                    .info(span, format!("mismatched custom buckets were reconciled during {operation}"));
+            }
+            Ok(false) => {}
+        }
+        if hints.contains(&ResetHint::Reset) && hints.contains(&ResetHint::NoReset) {
+            self.notes.warn(span, format!("conflicting counter resets during histogram {operation}"));
+        }
+        if subtracts || hints.contains(&ResetHint::Gauge) {
+            result.hint = ResetHint::Gauge;
+        } else if hints[0] != hints[1] {
+            result.hint = ResetHint::Unknown;
+        }
+        Some(Value::Histogram(result.into_histogram().into()))
     }
 
     fn vectors(
@@ -202,11 +243,8 @@ impl Evaluator<'_> {
     ) -> Result<Vec<Row>> {
         let swapped = matching.cardinality == Cardinality::OneToMany;
         let (many, one) = if swapped { (right, left) } else { (left, right) };
-        let (fill_many, fill_one) = if swapped {
-            (matching.fill_right, matching.fill_left)
-        } else {
-            (matching.fill_left, matching.fill_right)
-        };
+        // `fill_left` is for the many side also where that is the right one, as in the version that is copied.
+        let (fill_many, fill_one) = (matching.fill_left, matching.fill_right);
         let mut join = Join::new(node, matching, many, one);
         for step in 0..grid.steps {
             join.start_step();

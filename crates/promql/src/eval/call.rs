@@ -4,12 +4,14 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use outrigger_config::go_regex::GoRegex;
+use outrigger_model::histogram::Histogram;
 use outrigger_model::labels::{Labels, LabelsBuilder, METRIC_NAME};
 use outrigger_model::names::NameValidation;
 
 use super::aggregate::by_value;
 use super::buckets::{self, Bucket};
 use super::evaluator::{Evaluator, Grid, Out, Row, failed};
+use super::histogram::Buckets;
 use super::select::Reading;
 use super::{Result, Value, labels};
 use crate::ast::{Call, Expr, Span, ValueType, format_float};
@@ -72,13 +74,9 @@ impl Evaluator<'_> {
             "histogram_fraction" => self.histogram_fraction(call, grid).map(Out::Rows),
             "days_in_month" | "day_of_month" | "day_of_week" | "day_of_year" | "hour" | "minute"
             | "month" | "year" => self.date(call, grid).map(Out::Rows),
-            "histogram_avg"
-            | "histogram_count"
-            | "histogram_sum"
-            | "histogram_stddev"
-            | "histogram_stdvar"
-            | "histogram_quantiles"
-            | "info" => failed(format!("function {name:?} is not supported yet")),
+            "histogram_avg" | "histogram_count" | "histogram_sum" | "histogram_stddev"
+            | "histogram_stdvar" => self.of_each_histogram(call, grid).map(Out::Rows),
+            "histogram_quantiles" | "info" => failed(format!("function {name:?} is not supported yet")),
             _ => self.of_each(call, grid).map(Out::Rows),
         }
     }
@@ -140,6 +138,29 @@ impl Evaluator<'_> {
         rows.retain(|row| !row.is_empty());
         self.release(before - rows.iter().map(Row::samples).sum::<usize>());
         self.tick(before)?;
+        Ok(rows)
+    }
+
+    /// A function of each native histogram by itself.
+    fn of_each_histogram(&mut self, call: &Call, grid: Grid) -> Result<Vec<Row>> {
+        let mut rows = self.rows(&call.arguments[0], grid)?;
+        let before: usize = rows.iter().map(Row::samples).sum();
+        for row in &mut rows {
+            row.drop_name = true;
+            for value in &mut row.values {
+                let Some(Value::Histogram(histogram)) = value.take() else { continue };
+                let buckets = Buckets::of(&histogram);
+                *value = Some(Value::Float(match call.function.name {
+                    "histogram_count" => buckets.count,
+                    "histogram_sum" => buckets.sum,
+                    "histogram_avg" => buckets.sum / buckets.count,
+                    "histogram_stdvar" => buckets.variance(),
+                    _ => buckets.variance().sqrt(),
+                }));
+            }
+        }
+        rows.retain(|row| !row.is_empty());
+        self.release(before - rows.iter().map(Row::samples).sum::<usize>());
         Ok(rows)
     }
 
@@ -286,7 +307,20 @@ impl Evaluator<'_> {
             self.notes.warn(call.arguments[0].span(), message);
         }
         let span = call.arguments[1].span();
-        self.classic(&call.arguments[1], grid, |evaluator, step, name, buckets| {
+        self.histograms(&call.arguments[1], grid, |evaluator, step, name, found| {
+            let buckets = match found {
+                Found::Classic(buckets) => buckets,
+                Found::Native(histogram) => {
+                    let (value, has_nan) = Buckets::of(histogram).quantile(quantiles[step]);
+                    if has_nan {
+                        let result = if value.is_nan() { "NaN" } else { "skewed higher" };
+                        let message =
+                            format!("input to histogram_quantile has NaN observations, result is {result}");
+                        evaluator.notes.info(span, of_metric(message, name));
+                    }
+                    return value;
+                }
+            };
             let (value, repair) = buckets::quantile(quantiles[step], buckets);
             if let Some(repair) = repair {
                 let message = monotonicity(name, repair, grid.time(step));
@@ -299,50 +333,44 @@ impl Evaluator<'_> {
     fn histogram_fraction(&mut self, call: &Call, grid: Grid) -> Result<Vec<Row>> {
         let lower = self.scalars(&call.arguments[0], grid)?;
         let upper = self.scalars(&call.arguments[1], grid)?;
-        self.classic(&call.arguments[2], grid, |_, step, _, found| {
-            buckets::fraction(lower[step], upper[step], found)
+        self.histograms(&call.arguments[2], grid, |_, step, _, found| match found {
+            Found::Classic(buckets) => buckets::fraction(lower[step], upper[step], buckets),
+            Found::Native(histogram) => Buckets::of(histogram).fraction(lower[step], upper[step]),
         })
     }
 
-    /// Applies a function to the buckets of each classic histogram.
-    fn classic(
+    /// Applies a function to each histogram, native or classic.
+    fn histograms(
         &mut self,
         argument: &Expr,
         grid: Grid,
-        mut apply: impl FnMut(&mut Self, usize, &str, Vec<Bucket>) -> f64,
+        mut apply: impl FnMut(&mut Self, usize, &str, Found<'_>) -> f64,
     ) -> Result<Vec<Row>> {
         let input = self.rows(argument, grid)?;
-        let mut places: HashMap<Labels, usize> = HashMap::new();
-        let mut groups: Vec<(Labels, Vec<(f64, usize)>)> = Vec::new();
-        for (index, row) in input.iter().enumerate() {
-            let is_native = |value: &Option<Value>| matches!(value, Some(Value::Histogram(_)));
-            if row.values.iter().any(is_native) {
-                return failed("quantiles and fractions of native histograms are not supported yet");
-            }
-            let text = row.labels.get("le").unwrap_or("");
-            let Some(bound) = crate::parser::parse_float(text).filter(|bound| !bound.is_nan()) else {
-                let mut message =
-                    format!("bucket label \"le\" is missing or has a malformed value of {text:?}");
+        let mut rows = Vec::new();
+        let mut classic: Vec<&Row> = Vec::new();
+        for row in &input {
+            let mut values = Vec::with_capacity(grid.steps);
+            for (step, value) in row.values.iter().enumerate() {
+                self.tick(1)?;
                 let name = labels::metric_name(&row.labels);
-                if !name.is_empty() {
-                    message += &format!(" for metric name {name:?}");
-                }
-                self.notes.warn(argument.span(), message);
-                continue;
-            };
-            let labels = labels::filtered(&row.labels, |name| name != "le");
-            let place = *places.entry(labels.clone()).or_insert(groups.len());
-            if place == groups.len() {
-                groups.push((labels, Vec::new()));
+                values.push(match value {
+                    Some(Value::Histogram(histogram)) => {
+                        Some(Value::Float(apply(self, step, name, Found::Native(histogram))))
+                    }
+                    _ => None,
+                });
             }
-            groups[place].1.push((bound, index));
+            rows.push(Row { labels: row.labels.clone(), drop_name: true, values });
+            if row.values.iter().flatten().any(|value| value.float().is_some()) {
+                classic.push(row);
+            }
         }
-        let mut rows = Vec::with_capacity(groups.len());
-        for (labels, members) in groups {
+        for (labels, members) in self.classic(&classic, argument) {
             let mut values = Vec::with_capacity(grid.steps);
             for step in 0..grid.steps {
                 let bucket = |(bound, row): &(f64, usize)| {
-                    let count = input[*row].values[step].as_ref().and_then(Value::float)?;
+                    let count = classic[*row].values[step].as_ref().and_then(Value::float)?;
                     Some(Bucket { bound: *bound, count })
                 };
                 let found: Vec<Bucket> = members.iter().filter_map(bucket).collect();
@@ -351,7 +379,7 @@ impl Evaluator<'_> {
                 values.push(if found.is_empty() {
                     None
                 } else {
-                    Some(Value::Float(apply(self, step, name, found)))
+                    Some(Value::Float(apply(self, step, name, Found::Classic(found))))
                 });
             }
             rows.push(Row { labels, drop_name: true, values });
@@ -361,6 +389,37 @@ impl Evaluator<'_> {
         self.release_rows(&input);
         Ok(rows)
     }
+
+    /// Classic histograms: their labels, and the bound and row of each bucket.
+    fn classic(&mut self, rows: &[&Row], argument: &Expr) -> Vec<(Labels, Vec<(f64, usize)>)> {
+        let mut places: HashMap<Labels, usize> = HashMap::new();
+        let mut groups: Vec<(Labels, Vec<(f64, usize)>)> = Vec::new();
+        for (index, row) in rows.iter().enumerate() {
+            let text = row.labels.get("le").unwrap_or("");
+            let Some(bound) = crate::parser::parse_float(text).filter(|bound| !bound.is_nan()) else {
+                let message = format!("bucket label \"le\" is missing or has a malformed value of {text:?}");
+                self.notes.warn(argument.span(), of_metric(message, labels::metric_name(&row.labels)));
+                continue;
+            };
+            let labels = labels::filtered(&row.labels, |name| name != "le");
+            let place = *places.entry(labels.clone()).or_insert(groups.len());
+            if place == groups.len() {
+                groups.push((labels, Vec::new()));
+            }
+            groups[place].1.push((bound, index));
+        }
+        groups
+    }
+}
+
+/// A histogram of either kind at one step.
+enum Found<'a> {
+    Native(&'a Histogram),
+    Classic(Vec<Bucket>),
+}
+
+fn of_metric(message: String, name: &str) -> String {
+    if name.is_empty() { message } else { format!("{message} for metric name {name:?}") }
 }
 
 fn monotonicity(name: &str, repair: buckets::Repair, time: i64) -> String {
@@ -408,8 +467,8 @@ fn each(name: &str, value: f64, first: Option<f64>, second: Option<f64>) -> Opti
         "asinh" => value.asinh(),
         "acosh" => value.acosh(),
         "atanh" => value.atanh(),
-        "rad" => value * std::f64::consts::PI / 180.0,
-        "deg" => value * 180.0 / std::f64::consts::PI,
+        "rad" => value * (std::f64::consts::PI / 180.0),
+        "deg" => value * (180.0 / std::f64::consts::PI),
         "sgn" if value > 0.0 => 1.0,
         "sgn" if value < 0.0 => -1.0,
         "sgn" => value,
@@ -462,7 +521,7 @@ fn absence(argument: &Expr, values: Vec<Option<Value>>) -> Vec<Row> {
         _ => &[],
     };
     let mut builder = LabelsBuilder::new();
-    for matcher in matchers.iter().filter(|matcher| !matcher.is_metric_name()) {
+    for matcher in matchers.iter().filter(|matcher| !labels::is_metadata(matcher.name())) {
         let same = matchers.iter().filter(|other| other.name() == matcher.name()).count();
         if matcher.op() == MatchOp::Equal && same == 1 {
             builder.set(matcher.name(), matcher.value());

@@ -2,9 +2,12 @@
 
 use super::aggregate::{mean, variance};
 use super::evaluator::{Evaluator, Grid, Row, failed};
+use super::histogram::Buckets;
 use super::select::{Windowed, window};
 use super::sum::{Sum, quantile};
 use super::{Point, Result, Value, labels, rate};
+use outrigger_model::histogram::ResetHint;
+
 use crate::ast::{Call, Expr, Extension, Span, ValueType};
 
 /// Scalar arguments of a call, one list of steps for each.
@@ -126,8 +129,22 @@ impl Evaluator<'_> {
                     );
                     return Ok(None);
                 }
+                let of_window = window.iter().filter_map(|point| match &point.value {
+                    Value::Histogram(histogram) => Some(&**histogram),
+                    Value::Float(_) => None,
+                });
+                if histograms > 0 && name.ends_with("over_time") {
+                    let metric = labels::metric_name(&series.labels);
+                    return Ok(self.total(
+                        of_window,
+                        name == "avg_over_time",
+                        now.span,
+                        "aggregation",
+                        metric,
+                    ));
+                }
                 if histograms > 0 {
-                    return failed(format!("{name} of native histograms is not supported yet"));
+                    return Ok(Some(Value::Float(differences(name, window))));
                 }
             }
             _ => {}
@@ -199,7 +216,7 @@ impl Evaluator<'_> {
             return Ok(None);
         }
         if histograms > 0 {
-            return failed(format!("{name} of native histograms is not supported yet"));
+            return Ok(self.histogram_rate(name, metric, window, now));
         }
         let is_counter = !matches!(name, "delta" | "idelta");
         let suffixed = ["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| metric.ends_with(suffix));
@@ -227,6 +244,84 @@ impl Evaluator<'_> {
         };
         Ok(value.map(Value::Float))
     }
+}
+
+impl Evaluator<'_> {
+    /// The rate or change of native histograms, extrapolated as that of their counts.
+    fn histogram_rate(&mut self, name: &str, metric: &str, window: &[Point], now: Now) -> Option<Value> {
+        let of_pair = matches!(name, "irate" | "idelta");
+        let window = if of_pair { &window[window.len().saturating_sub(2)..] } else { window };
+        let is_counter = !matches!(name, "delta" | "idelta");
+        let all: Vec<Buckets> = window
+            .iter()
+            .filter_map(|point| match &point.value {
+                Value::Histogram(histogram) => Some(Buckets::of(histogram)),
+                Value::Float(_) => None,
+            })
+            .collect();
+        let (first, last) = (all.first()?, all.last()?);
+        if all.len() < 2 {
+            return None;
+        }
+        let is_gauge = |buckets: &Buckets| buckets.hint == ResetHint::Gauge;
+        if is_counter && all.iter().any(is_gauge) {
+            self.notes.warn(now.span, format!("this native histogram metric is not a counter: {metric:?}"));
+        }
+        if !is_counter && !(is_gauge(first) && is_gauge(last)) {
+            self.notes.warn(now.span, format!("this native histogram metric is not a gauge: {metric:?}"));
+        }
+        if all.iter().any(|buckets| buckets.is_custom() != first.is_custom()) {
+            self.notes.warn(now.span, format!("vector contains a mix of histograms with exponential and custom buckets schemas for metric name {metric:?}"));
+            return None;
+        }
+        let mut result = last.clone();
+        let mut reconciled = false;
+        let pair_reset = of_pair && is_counter && last.is_reset_after(first);
+        if !pair_reset {
+            reconciled |= result.combine(first, -1.0).ok()?;
+        }
+        if is_counter && !of_pair {
+            for pair in all.windows(2).filter(|pair| pair[1].is_reset_after(&pair[0])) {
+                reconciled |= result.combine(&pair[0], 1.0).ok()?;
+            }
+        }
+        if reconciled {
+            self.notes.info(now.span, "mismatched custom buckets were reconciled during subtraction");
+        }
+        // The factor is that of a counter with the same first value and increase.
+        let point = |point: &Point, value: f64| Point { value: Value::Float(value), ..point.clone() };
+        let factor = if of_pair {
+            let seconds = (window[1].time - window[0].time) as f64 / 1000.0;
+            if is_counter { 1.0 / seconds } else { 1.0 }
+        } else {
+            let mut counts = vec![
+                point(&window[0], first.count),
+                point(&window[window.len() - 1], first.count + result.count),
+            ];
+            // Samples between the first and the last only set the average distance.
+            for middle in &window[1..window.len() - 1] {
+                counts.insert(counts.len() - 1, point(middle, first.count));
+            }
+            rate::factor(&counts, (now.start, now.end), is_counter, name == "rate")?
+        };
+        result.scale(factor);
+        result.hint = ResetHint::Gauge;
+        Some(Value::Histogram(result.into_histogram().into()))
+    }
+}
+
+/// How often two neighbours differ, or the counts began anew.
+fn differences(name: &str, window: &[Point]) -> f64 {
+    let differ = |pair: &&[Point]| match (&pair[0].value, &pair[1].value) {
+        (Value::Histogram(a), Value::Histogram(b)) if name == "resets" => {
+            Buckets::of(b).is_reset_after(&Buckets::of(a))
+        }
+        (Value::Float(a), Value::Float(b)) if name == "resets" => b < a,
+        (Value::Histogram(a), Value::Histogram(b)) => a != b,
+        (Value::Float(a), Value::Float(b)) => a != b && !(a.is_nan() && b.is_nan()),
+        _ => true,
+    };
+    window.windows(2).filter(differ).count() as f64
 }
 
 /// One step's window and where its selector stands.

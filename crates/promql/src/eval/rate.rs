@@ -53,6 +53,23 @@ pub(super) fn extrapolated(
     Some(result * factor)
 }
 
+/// What a change is multiplied by, for the change of a counter or gauge of these values.
+pub(super) fn factor(window: &[Point], bounds: (i64, i64), is_counter: bool, is_rate: bool) -> Option<f64> {
+    let values = |point: &Point| point.value.float().unwrap_or(f64::NAN);
+    let change = values(window.last()?) - values(window.first()?);
+    // A change of zero is extrapolated as any other that does not meet zero.
+    let (window, change) = if change > 0.0 {
+        (window.to_vec(), change)
+    } else {
+        let mut moved = window.to_vec();
+        let last = moved.len() - 1;
+        moved.iter_mut().for_each(|point| point.value = Value::Float(1e300));
+        moved[last].value = Value::Float(2e300);
+        (moved, 1e300)
+    };
+    Some(extrapolated(&window, bounds, is_counter, is_rate)? / change)
+}
+
 /// Whether a start time between two samples says that the counter began anew.
 fn starts_anew(start_before: i64, before: i64, start: i64, now: i64) -> bool {
     if start_before == start || start == 0 || start >= now || start < before {

@@ -105,12 +105,9 @@ fn millis(text: &str) -> Result<i64, String> {
 
 fn load(memory: &mut Memory, statement: &str, body: &[String]) -> Result<(), String> {
     let (command, gap) = statement.split_once(char::is_whitespace).ok_or("load without a step")?;
-    if command == "load_with_nhcb" {
-        load(memory, &format!("load {gap}"), body)?;
-        return Err("load_with_nhcb is not supported yet".to_owned());
-    }
     let gap = millis(gap.trim())?;
     let mut starts: Vec<Option<Cell>> = Vec::new();
+    let mut classic = Classic::new();
     for line in body {
         let (metric, values) = split_metric(line)?;
         if let Some(metric) = metric.strip_suffix("@st") {
@@ -137,12 +134,89 @@ fn load(memory: &mut Memory, statement: &str, body: &[String]) -> Result<(), Str
             }
         }
         starts.clear();
+        if command == "load_with_nhcb" {
+            collect_classic(&mut classic, &labels, &points);
+        }
         let series = memory.series.entry(key).or_insert(Series { labels, points: Vec::new() });
         series.points.extend(points);
-        series.points.sort_by_key(|point| point.time);
-        series.points.dedup_by_key(|point| point.time);
+        // Of two samples at one time the later line's counts.
+        let by_time: BTreeMap<i64, Point> =
+            series.points.drain(..).map(|point| (point.time, point)).collect();
+        series.points = by_time.into_values().collect();
+    }
+    for (key, times) in classic {
+        let labels = Labels::from_pairs(key.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let points = times.into_iter().filter_map(|(time, parts)| parts.point(time)).collect();
+        memory.series.insert(key, Series { labels, points });
     }
     Ok(())
+}
+
+/// The parts of classic histograms by labels and time.
+type Classic = BTreeMap<Vec<(String, String)>, BTreeMap<i64, Parts>>;
+
+#[derive(Default)]
+struct Parts {
+    buckets: Vec<(f64, f64)>,
+    sum: Option<f64>,
+    count: Option<f64>,
+}
+
+fn collect_classic(classic: &mut Classic, labels: &Labels, points: &[Point]) {
+    let name = labels.get("__name__").unwrap_or("");
+    let part = ["_bucket", "_sum", "_count"].iter().find(|suffix| name.ends_with(**suffix));
+    let Some(part) = part else { return };
+    let bound = labels.get("le").and_then(|le| number(le).ok());
+    if *part == "_bucket" && bound.is_none() {
+        return;
+    }
+    let mut builder = LabelsBuilder::from_labels(labels);
+    builder.delete("le");
+    builder.set("__name__", &name[..name.len() - part.len()]);
+    let key = builder.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let times = classic.entry(key).or_default();
+    for point in points {
+        let Some(value) = point.value.float() else { continue };
+        let parts = times.entry(point.time).or_default();
+        match (*part, bound) {
+            ("_bucket", Some(bound)) => parts.buckets.push((bound, value)),
+            ("_sum", _) => parts.sum = Some(value),
+            _ => parts.count = Some(value),
+        }
+    }
+}
+
+impl Parts {
+    /// The native histogram with custom buckets of the same observations.
+    fn point(mut self, time: i64) -> Option<Point> {
+        self.buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let mut below = 0.0;
+        let mut positive = Vec::new();
+        let mut bounds = Vec::new();
+        for (bound, count) in &self.buckets {
+            positive.push(count - below);
+            below = *count;
+            if bound.is_finite() {
+                bounds.push(*bound);
+            }
+        }
+        let count = self.count.unwrap_or(below);
+        if bounds.len() == positive.len() {
+            positive.push(count - below);
+        }
+        let length = u32::try_from(positive.len()).ok()?;
+        let histogram = Histogram {
+            schema: CUSTOM_BUCKETS_SCHEMA,
+            zero_threshold: 0.0,
+            sum: self.sum.unwrap_or(0.0),
+            reset_hint: ResetHint::Unknown,
+            positive_spans: vec![Span { offset: 0, length }],
+            negative_spans: Vec::new(),
+            custom_values: bounds,
+            counts: Counts::Float { count, zero: 0.0, positive, negative: Vec::new() },
+        };
+        Some(Point { time, start: 0, value: Value::Histogram(histogram.into()) })
+    }
 }
 
 /// Where the metric of a line ends.
@@ -214,9 +288,18 @@ fn start_cells(text: &str) -> Result<Vec<Option<Cell>>, String> {
     let mut cells = Vec::new();
     for word in text.split_whitespace() {
         let (value, times) = repeated(word)?;
-        let cell = if value == "_" { None } else { Some(Cell::Float(millis(value)? as f64)) };
-        let count = if value == "_" { times.max(1) } else { times + 1 };
-        cells.extend(std::iter::repeat_n(cell, if times == 0 { 1 } else { count }));
+        if value == "_" {
+            cells.extend(std::iter::repeat_n(None, times.max(1)));
+            continue;
+        }
+        let split = value.char_indices().skip(1).find(|(_, char)| matches!(char, '+' | '-'));
+        let (first, step) = value.split_at(split.map_or(value.len(), |(at, _)| at));
+        let offset = |text: &str| {
+            let text = text.strip_prefix('+').unwrap_or(text);
+            if text.is_empty() { Ok(0) } else { millis(text) }
+        };
+        let (first, step) = (offset(first)?, offset(step)?);
+        cells.extend((0..=times as i64).map(|index| Some(Cell::Float((first + step * index) as f64))));
     }
     Ok(cells)
 }
@@ -262,10 +345,12 @@ fn cells(text: &str) -> Result<Vec<Option<Cell>>, String> {
             cells.push(Some(Cell::Float(sample::stale_nan())));
         } else if let Some(rest) = value.strip_prefix("{{") {
             let (first, step) = rest.split_once("}}").ok_or("open histogram")?;
-            if !step.is_empty() {
-                return Err("series of growing histograms are not supported yet".to_owned());
-            }
             let histogram = histogram(first)?;
+            if let Some(increment) = step.get(1..).and_then(|step| step.strip_prefix("{{")) {
+                let increment = self::histogram(increment.trim_end_matches('}'))?;
+                cells.extend(growing(&histogram, &increment, step.starts_with('-'), times)?);
+                continue;
+            }
             cells.extend(std::iter::repeat_n(Some(Cell::Histogram(histogram)), times + 1));
         } else if times > 0 || word.ends_with("x0") {
             let split = value
@@ -284,6 +369,37 @@ fn cells(text: &str) -> Result<Vec<Option<Cell>>, String> {
         } else {
             cells.push(Some(Cell::Float(number(value)?)));
         }
+    }
+    Ok(cells)
+}
+
+/// A histogram and those that come of adding another one to it, evaluated by the crate itself.
+fn growing(
+    first: &Histogram,
+    step: &Histogram,
+    falls: bool,
+    times: usize,
+) -> Result<Vec<Option<Cell>>, String> {
+    let mut memory = Memory::default();
+    let mut now = first.clone();
+    let mut cells = vec![Some(Cell::Histogram(now.clone()))];
+    let text = if falls { "a - b" } else { "a + b" };
+    let expr = parser::parse(text).map_err(|error| error.to_string())?;
+    for _ in 0..times {
+        for (name, histogram) in [("a", &now), ("b", step)] {
+            let labels = Labels::from_pairs([("__name__", name)]);
+            let value = Value::Histogram(histogram.clone().into());
+            let points = vec![Point { time: 0, start: 0, value }];
+            memory.series.insert(vec![(name.to_owned(), String::new())], Series { labels, points });
+        }
+        let engine = Engine { source: &memory, options: Options::default(), interrupt: &Uninterrupted };
+        let result = engine.instant(&expr, text, 0).map_err(|error| error.to_string())?;
+        let QueryValue::Vector(samples) = result.value else { return Err("no vector".to_owned()) };
+        let Some(Value::Histogram(next)) = samples.into_iter().next().map(|sample| sample.value) else {
+            return Err("the histograms do not go together".to_owned());
+        };
+        now = (*next).clone();
+        cells.push(Some(Cell::Histogram(now.clone())));
     }
     Ok(cells)
 }
