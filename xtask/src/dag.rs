@@ -42,7 +42,10 @@ const RULES: &[Rule] = &[
     Rule {
         name: "outrigger",
         layer: 5,
-        may_use: &["model", "wire", "config", "mirror", "rt", "storage", "kube", "collect", "control", "sim"],
+        may_use: &[
+            "model", "wire", "config", "mirror", "state", "rt", "storage", "kube", "collect", "control",
+            "sim",
+        ],
     },
     Rule { name: "xtask", layer: 6, may_use: &["model", "sim"] },
 ];
