@@ -76,7 +76,8 @@ impl Evaluator<'_> {
             | "month" | "year" => self.date(call, grid).map(Out::Rows),
             "histogram_avg" | "histogram_count" | "histogram_sum" | "histogram_stddev"
             | "histogram_stdvar" => self.of_each_histogram(call, grid).map(Out::Rows),
-            "histogram_quantiles" | "info" => failed(format!("function {name:?} is not supported yet")),
+            "histogram_quantiles" => self.histogram_quantiles(call, grid).map(Out::Rows),
+            "info" => failed(format!("function {name:?} is not supported yet")),
             _ => self.of_each(call, grid).map(Out::Rows),
         }
     }
@@ -306,8 +307,47 @@ impl Evaluator<'_> {
             let message = format!("quantile value should be between 0 and 1, got {}", go_float(*q));
             self.notes.warn(call.arguments[0].span(), message);
         }
-        let span = call.arguments[1].span();
-        self.histograms(&call.arguments[1], grid, |evaluator, step, name, found| {
+        self.quantiles_of(&call.arguments[1], &quantiles, grid)
+    }
+
+    /// Several quantiles, told apart by a label.
+    fn histogram_quantiles(&mut self, call: &Call, grid: Grid) -> Result<Vec<Row>> {
+        let label = self.text(&call.arguments[1])?;
+        if !NameValidation::Utf8.is_label_name(&label) {
+            return failed(format!("invalid label name in histogram_quantiles(): {label}"));
+        }
+        let mut rows = Vec::new();
+        for argument in &call.arguments[2..] {
+            let quantiles = self.scalars(argument, grid)?;
+            for q in quantiles.iter().filter(|q| !(0.0..=1.0).contains(*q)) {
+                let message = format!("quantile value should be between 0 and 1, got {}", go_float(*q));
+                self.notes.warn(argument.span(), message);
+            }
+            // The quantile may change from step to step, and with it the label.
+            for row in self.quantiles_of(&call.arguments[0], &quantiles, grid)? {
+                for (step, value) in row.values.iter().enumerate().filter(|(_, value)| value.is_some()) {
+                    let labels = with_label(&row.labels, &label, &go_float(quantiles[step]));
+                    let known = rows
+                        .iter_mut()
+                        .rev()
+                        .find(|one: &&mut Row| one.labels == labels && one.values[step].is_none());
+                    match known {
+                        Some(known) => known.values[step].clone_from(value),
+                        None => {
+                            let mut values = vec![None; grid.steps];
+                            values[step].clone_from(value);
+                            rows.push(Row { labels, drop_name: true, values });
+                        }
+                    }
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    fn quantiles_of(&mut self, argument: &Expr, quantiles: &[f64], grid: Grid) -> Result<Vec<Row>> {
+        let span = argument.span();
+        self.histograms(argument, grid, |evaluator, step, name, found| {
             let buckets = match found {
                 Found::Classic(buckets) => buckets,
                 Found::Native(histogram) => {

@@ -9,7 +9,7 @@ use super::invariant::is_invariant;
 use super::{
     Engine, EvalError, Interrupted, Point, QueryResult, QueryValue, Result, Sample, Series, Value, labels,
 };
-use crate::ast::{At, BinaryOp, DurationExpr, DurationOp, Expr, Length, Span};
+use crate::ast::{At, BinaryOp, DurationExpr, DurationOp, Expr, Extension, Length, Span};
 
 /// The times of evaluation.
 #[derive(Debug, Clone, Copy)]
@@ -169,8 +169,10 @@ impl<'a> Evaluator<'a> {
         for series in windows.series {
             let labels =
                 if series.drop_name { labels::without_metadata(&series.labels) } else { series.labels };
-            let inside = |point: &Point| point.time > start && point.time <= end;
-            let points: Vec<Point> = series.points.into_iter().filter(inside).collect();
+            let points = match windows.extension {
+                Extension::None => super::select::window(&series.points, start, end).to_vec(),
+                extension => extended(&series.points, (start, end), extension, self.engine.options.lookback)?,
+            };
             if !points.is_empty() {
                 found.push(Series { labels, points });
             }
@@ -335,6 +337,19 @@ fn negate(out: Out) -> Out {
             Out::Rows(rows)
         }
     }
+}
+
+fn extended(points: &[Point], bounds: (i64, i64), extension: Extension, lookback: i64) -> Result<Vec<Point>> {
+    let is_smoothed = extension == Extension::Smoothed;
+    let until = if is_smoothed { bounds.1 + lookback } else { bounds.1 };
+    let window = super::select::window(points, bounds.0 - lookback, until);
+    let floats: Vec<(i64, f64)> =
+        window.iter().filter_map(|point| Some((point.time, point.value.float()?))).collect();
+    if floats.len() < window.len() {
+        return failed("native histograms in an extended range are not supported yet");
+    }
+    let found = super::rate::extended(&floats, bounds, is_smoothed, false).unwrap_or_default();
+    Ok(found.into_iter().map(|(time, value)| Point { time, start: 0, value: Value::Float(value) }).collect())
 }
 
 pub(super) fn points(values: Vec<Option<Value>>, grid: Grid) -> Vec<Point> {

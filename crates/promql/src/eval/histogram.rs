@@ -271,8 +271,13 @@ impl Buckets {
         }
         let held: f64 = self.ranges().iter().map(|range| range.count).sum();
         let has_nan = self.sum.is_nan() && held < self.count;
-        let rank = q * self.count;
-        let ranges = self.ranges();
+        // The upper half is counted from above, so that halves that are equal give equal distances from the middle.
+        let from_above = !self.sum.is_nan() && q >= 0.5;
+        let rank = if from_above { (1.0 - q) * self.count } else { q * self.count };
+        let mut ranges = self.ranges();
+        if from_above {
+            ranges.reverse();
+        }
         let mut below = 0.0;
         let mut found = None;
         for range in ranges.iter().filter(|range| range.count > 0.0) {
@@ -287,6 +292,7 @@ impl Buckets {
             return (f64::NAN, true);
         }
         let share = ((rank - below.min(rank)) / range.count).clamp(0.0, 1.0);
+        let share = if from_above { 1.0 - share } else { share };
         if self.is_custom() {
             if range.lower == f64::NEG_INFINITY {
                 if range.upper <= 0.0 {

@@ -27,9 +27,8 @@ impl Evaluator<'_> {
         }
         self.check_scalars(call, &scalars)?;
         let windows = self.windows(matrix, grid, Some(name))?;
-        if windows.extension != Extension::None {
-            return failed("the modifiers anchored and smoothed are not supported here yet");
-        }
+        let extension = windows.extension;
+        check_extension(extension, name)?;
         let keeps_name = matches!(name, "last_over_time" | "first_over_time");
         let span = matrix.span();
         let mut rows = Vec::with_capacity(windows.series.len());
@@ -37,9 +36,14 @@ impl Evaluator<'_> {
             let mut values = Vec::with_capacity(grid.steps);
             for (step, time) in grid.times().enumerate() {
                 let (start, end) = windows.bounds(time);
-                let inside = window(&series.points, start, end);
+                let lookback = self.engine.options.lookback;
+                let inside = match extension {
+                    Extension::None => window(&series.points, start, end),
+                    Extension::Anchored => window(&series.points, start - lookback, end),
+                    Extension::Smoothed => window(&series.points, start - lookback, end + lookback),
+                };
                 self.tick(inside.len() + 1)?;
-                let now = Now { start, end, time, step, span };
+                let now = Now { extension, start, end, time, step, span };
                 let value = if inside.is_empty() {
                     None
                 } else {
@@ -107,6 +111,9 @@ impl Evaluator<'_> {
         scalars: &Scalars,
         now: Now,
     ) -> Result<Option<Value>> {
+        if now.extension != Extension::None {
+            return self.of_extended(name, series, window, now);
+        }
         let (Some(first), Some(last)) = (window.first(), window.last()) else { return Ok(None) };
         let seconds = |point: &Point| Some(Value::Float(point.time as f64 / 1000.0));
         match name {
@@ -200,6 +207,59 @@ impl Evaluator<'_> {
         Ok(value.map(Value::Float))
     }
 
+    /// A function of an `anchored` or `smoothed` range.
+    fn of_extended(
+        &mut self,
+        name: &str,
+        series: &Windowed,
+        window: &[Point],
+        now: Now,
+    ) -> Result<Option<Value>> {
+        let metric = labels::metric_name(&series.labels);
+        let floats: Vec<(i64, f64)> =
+            window.iter().filter_map(|point| Some((point.time, point.value.float()?))).collect();
+        if floats.is_empty() {
+            return failed(format!("{name} of native histograms in an extended range is not supported yet"));
+        }
+        if floats.len() < window.len() {
+            let message = format!("encountered a mix of histograms and floats for metric name {metric:?}");
+            self.notes.warn(now.span, message);
+            return Ok(None);
+        }
+        let is_counter = matches!(name, "rate" | "increase");
+        if is_counter {
+            self.note_possible_gauge(metric, now.span);
+        }
+        if matches!(name, "changes" | "resets") {
+            let first =
+                floats[..floats.len() - 1].partition_point(|(time, _)| *time <= now.start).saturating_sub(1);
+            let ends = floats.last().is_some_and(|(time, _)| *time > now.start);
+            let differ = |a: f64, b: f64| {
+                if name == "resets" { b < a } else { a != b && !(a.is_nan() && b.is_nan()) }
+            };
+            return Ok(ends.then(|| Value::Float(pairs(&floats[first..], differ))));
+        }
+        let is_smoothed = now.extension == Extension::Smoothed;
+        let points = rate::extended(&floats, (now.start, now.end), is_smoothed, is_counter);
+        Ok(points.map(|points| {
+            let change = rate::of_extended(&points, is_counter);
+            let seconds = (now.end - now.start) as f64 / 1000.0;
+            Value::Float(if name == "rate" { change / seconds } else { change })
+        }))
+    }
+
+    fn note_possible_gauge(&mut self, metric: &str, span: Span) {
+        let suffixed = ["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| metric.ends_with(suffix));
+        if !metric.is_empty() && !suffixed {
+            self.notes.info(
+                span,
+                format!(
+                    "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {metric:?}"
+                ),
+            );
+        }
+    }
+
     fn rate(&mut self, name: &str, series: &Windowed, window: &[Point], now: Now) -> Result<Option<Value>> {
         let metric = labels::metric_name(&series.labels);
         let considered = if name.starts_with('i') && name != "increase" {
@@ -219,14 +279,8 @@ impl Evaluator<'_> {
             return Ok(self.histogram_rate(name, metric, window, now));
         }
         let is_counter = !matches!(name, "delta" | "idelta");
-        let suffixed = ["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| metric.ends_with(suffix));
-        if matches!(name, "rate" | "increase") && !metric.is_empty() && !suffixed {
-            self.notes.info(
-                now.span,
-                format!(
-                    "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {metric:?}"
-                ),
-            );
+        if matches!(name, "rate" | "increase") {
+            self.note_possible_gauge(metric, now.span);
         }
         let value = match name {
             "irate" | "idelta" => rate::instant(window, is_counter),
@@ -267,7 +321,8 @@ impl Evaluator<'_> {
         if is_counter && all.iter().any(is_gauge) {
             self.notes.warn(now.span, format!("this native histogram metric is not a counter: {metric:?}"));
         }
-        if !is_counter && !(is_gauge(first) && is_gauge(last)) {
+        let gauges = is_gauge(first) && is_gauge(last);
+        if !(is_counter || gauges) {
             self.notes.warn(now.span, format!("this native histogram metric is not a gauge: {metric:?}"));
         }
         if all.iter().any(|buckets| buckets.is_custom() != first.is_custom()) {
@@ -324,6 +379,19 @@ fn differences(name: &str, window: &[Point]) -> f64 {
     window.windows(2).filter(differ).count() as f64
 }
 
+/// Refuses the modifiers where they mean nothing.
+fn check_extension(extension: Extension, name: &str) -> Result<()> {
+    let (modifier, functions): (&str, &[&str]) = match extension {
+        Extension::None => return Ok(()),
+        Extension::Anchored => ("anchored", &["changes", "delta", "increase", "rate", "resets"]),
+        Extension::Smoothed => ("smoothed", &["delta", "increase", "rate"]),
+    };
+    if functions.contains(&name) {
+        return Ok(());
+    }
+    failed(format!("{modifier} modifier can only be used with: {} - not with {name}", functions.join(", ")))
+}
+
 /// One step's window and where its selector stands.
 #[derive(Clone, Copy)]
 struct Now {
@@ -332,6 +400,7 @@ struct Now {
     time: i64,
     step: usize,
     span: Span,
+    extension: Extension,
 }
 
 /// The last sample that is better than those before it; NaN only where there is nothing else.

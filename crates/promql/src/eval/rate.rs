@@ -53,6 +53,53 @@ pub(super) fn extrapolated(
     Some(result * factor)
 }
 
+/// The floats that an `anchored` or `smoothed` range is made of: a value at its start, the samples inside, a value at
+/// its end. The samples reach one lookback beyond the range. None where no sample says anything of the range.
+pub(super) fn extended(
+    floats: &[(i64, f64)],
+    (start, end): (i64, i64),
+    is_smoothed: bool,
+    is_counter: bool,
+) -> Option<Vec<(i64, f64)>> {
+    let mut last = floats.len().checked_sub(1)?;
+    let first = floats[..last].partition_point(|(time, _)| *time <= start).saturating_sub(1);
+    if is_smoothed {
+        last = floats[..last].partition_point(|(time, _)| *time < end);
+    }
+    if floats[last].0 <= start || (is_smoothed && floats[first].0 > end) {
+        return None;
+    }
+    let between = |(t1, low): (i64, f64), (t2, high): (i64, f64), time: i64| {
+        let low = if is_counter && high < low { 0.0 } else { low };
+        low + (high - low) * (time - t1) as f64 / (t2 - t1) as f64
+    };
+    let left = if is_smoothed && floats[first].0 < start {
+        between(floats[first], floats[first + 1], start)
+    } else {
+        floats[first].1
+    };
+    let right = if floats[last].0 <= end || last == 0 {
+        floats[last].1
+    } else if is_smoothed {
+        between(floats[last - 1], floats[last], end)
+    } else {
+        floats[last - 1].1
+    };
+    let mut points = vec![(start, left)];
+    points.extend(floats[first..=last].iter().filter(|(time, _)| *time > start && *time < end));
+    points.push((end, right));
+    Some(points)
+}
+
+/// The change over the points of an extended range.
+pub(super) fn of_extended(points: &[(i64, f64)], is_counter: bool) -> f64 {
+    let mut change = points[points.len() - 1].1 - points[0].1;
+    if is_counter {
+        change += points.windows(2).filter(|pair| pair[1].1 < pair[0].1).map(|pair| pair[0].1).sum::<f64>();
+    }
+    change
+}
+
 /// What a change is multiplied by, for the change of a counter or gauge of these values.
 pub(super) fn factor(window: &[Point], bounds: (i64, i64), is_counter: bool, is_rate: bool) -> Option<f64> {
     let values = |point: &Point| point.value.float().unwrap_or(f64::NAN);

@@ -483,8 +483,7 @@ impl<'a> Lexer<'a> {
         }
         let hexadecimal = digits.len() > 10;
         let (mut dot, mut exponent) = (false, false);
-        loop {
-            let Some(char) = self.peek() else { break };
+        while let Some(char) = self.peek() {
             if digits.contains(char) {
                 self.next();
             } else if char == '.' {

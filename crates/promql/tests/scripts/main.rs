@@ -1,5 +1,7 @@
 //! The scripts of Prometheus' promqltest, statement by statement.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod script;
 
 use std::collections::BTreeMap;
