@@ -198,16 +198,16 @@ pub struct StatePopulation {
     all: Proportions,
     maker: Arc<dyn Maker>,
     store: Arc<Store>,
-    /// By pod: which it is of those that had its place.
-    serials: Mutex<Vec<u64>>,
+    /// By pod: which it is of those that had its place, and how far it is.
+    pods: Mutex<Vec<(u64, Stage)>>,
 }
 
 impl StatePopulation {
     /// Puts all objects of a cluster of so many pods into `store`; `now` in seconds since the epoch.
     pub fn create(pods: u32, store: Arc<Store>, now: i64) -> Self {
         let all = Proportions { pods: pods.into(), now };
-        let population =
-            Self { all, maker: Arc::new(all), store, serials: Mutex::new(vec![0; pods as usize]) };
+        let pods = Mutex::new(vec![(0, Stage::Ready); pods as usize]);
+        let population = Self { all, maker: Arc::new(all), store, pods };
         for resource in ResourceKind::ALL {
             match resource {
                 ResourceKind::EndpointSlice | ResourceKind::Endpoints => {}
@@ -240,25 +240,35 @@ impl StatePopulation {
 
     /// Deletes a pod and creates its successor.
     fn replace(&self, number: u64) {
-        let serial = {
-            let mut serials = self.serials.lock();
-            let serial = &mut serials[number as usize];
-            *serial += 1;
-            *serial
+        let (serial, stage) = {
+            let pod = &mut self.pods.lock()[number as usize];
+            std::mem::replace(pod, (pod.0 + 1, Stage::Created))
         };
-        let last = Made { number, edition: edition(serial - 1, Stage::Ready) };
+        let last = Made { number, edition: edition(serial, stage) };
         self.store.delete_made(ResourceKind::Pod, last, &self.maker);
         self.advance(number, Stage::Created);
         self.put_endpoints(number / PODS_PER_DEPLOYMENT);
     }
 
     fn advance(&self, number: u64, stage: Stage) {
-        let serial = self.serials.lock()[number as usize];
+        let serial = {
+            let pod = &mut self.pods.lock()[number as usize];
+            pod.1 = stage;
+            pod.0
+        };
         let made = Made { number, edition: edition(serial, stage) };
         self.store.put_made(ResourceKind::Pod, made, &self.maker);
         if stage == Stage::Ready {
             self.put_endpoints(number / PODS_PER_DEPLOYMENT);
         }
+    }
+
+    /// Lets every pod be ready: those that had just been created when the changes ended.
+    pub fn settle(&self) {
+        let started =
+            |(number, pod): (usize, &(u64, Stage))| (pod.1 != Stage::Ready).then_some(number as u64);
+        let starting: Vec<u64> = self.pods.lock().iter().enumerate().filter_map(started).collect();
+        starting.into_iter().for_each(|number| self.advance(number, Stage::Ready));
     }
 
     /// Lets leases be renewed and pods be replaced, with five events for each, until it is dropped.
@@ -341,9 +351,10 @@ mod tests {
         let before = names(ResourceKind::Pod);
         let revision = store.resource_version();
         population.replace(31);
-        for stage in &Stage::ALL[1..] {
-            population.advance(31, *stage);
-        }
+        population.advance(31, Stage::Scheduled);
+        population.advance(31, Stage::Running);
+        population.settle();
+        population.settle();
         let after = names(ResourceKind::Pod);
         assert_eq!(after.len(), 60);
         assert_eq!(after.iter().filter(|name| !before.contains(name)).count(), 1);

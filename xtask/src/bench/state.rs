@@ -225,10 +225,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Two containers of each pod are told of. Before the pods are there the answer is short, so asking costs little.
+    /// Two containers of each pod are told of, but for the few pods that may be about to start. Before the pods are
+    /// there the answer is short, so asking costs little.
     async fn until_all_pods(&self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         let most = u64::from(self.plan.pods) * 2;
+        let most = most - most / 100;
         loop {
             self.check(deadline, "pods")?;
             let seen =

@@ -114,8 +114,8 @@ impl StatePopulation {
         let first = deployment * PODS_PER_DEPLOYMENT;
         let pods = first..(first + PODS_PER_DEPLOYMENT).min(all.pods);
         let serials: Vec<u64> = {
-            let serials = self.serials.lock();
-            pods.clone().map(|pod| serials[pod as usize]).collect()
+            let all = self.pods.lock();
+            pods.clone().map(|pod| all[pod as usize].0).collect()
         };
         let addresses: Vec<EndpointAddress> = pods
             .zip(serials)

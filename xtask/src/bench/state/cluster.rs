@@ -31,6 +31,7 @@ pub async fn serve(listen: SocketAddr, pods: u32, folder: &Path) -> Result<()> {
             let mut churn = churn.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(running) = churn.take() {
                 running.abort();
+                population.settle();
             }
             if number > 0 {
                 let changes = Arc::clone(&population).churn(number, Arc::new(SystemClock));
