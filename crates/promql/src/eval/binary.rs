@@ -6,7 +6,7 @@ use outrigger_model::histogram::{Counts, Histogram, ResetHint};
 use outrigger_model::labels::{Labels, LabelsBuilder};
 
 use super::evaluator::{Evaluator, Grid, Out, Row, failed};
-use super::histogram::Buckets;
+use super::histogram::{Buckets, Keep};
 use super::{Result, Value, labels};
 use crate::ast::{Binary, BinaryOp, Cardinality, Matching, Span};
 
@@ -180,6 +180,13 @@ impl Evaluator<'_> {
             }
             (Value::Histogram(h), Value::Float(factor)) if matches!(op, BinaryOp::Mul | BinaryOp::Div) => {
                 Some((scaled(h, op, *factor), true))
+            }
+            (Value::Histogram(h), Value::Float(bound))
+                if matches!(op, BinaryOp::TrimUpper | BinaryOp::TrimLower) =>
+            {
+                let mut buckets = Buckets::of(h);
+                buckets.trim(*bound, if op == BinaryOp::TrimUpper { Keep::Below } else { Keep::Above });
+                Some((Value::Histogram(buckets.into_histogram().into()), true))
             }
             (Value::Histogram(a), Value::Histogram(b)) if op == BinaryOp::Equal => {
                 Some((left.clone(), a == b))

@@ -382,6 +382,123 @@ impl Buckets {
     }
 }
 
+/// Which part of a histogram stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    Below,
+    Above,
+}
+
+impl Buckets {
+    /// The observations below or above a bound. What is left of a bucket that the bound cuts is interpolated, and the
+    /// sum is estimated anew, when anything changes.
+    pub(super) fn trim(&mut self, bound: f64, keep: Keep) {
+        let custom = self.is_custom();
+        let (mut count, mut sum, mut changed) = (0.0, 0.0, false);
+        let (has_negative, has_positive) = (!self.negative.is_empty(), !self.positive.is_empty());
+        let range = |buckets: &Self, index: i32, count: f64, positive: bool| {
+            let (lower, upper) = (buckets.lower_bound(index), buckets.bound(index));
+            if positive {
+                Range { lower, upper, count }
+            } else {
+                Range { lower: -upper, upper: -lower, count }
+            }
+        };
+        let layout = self.clone();
+        for (side, positive) in [(&mut self.positive, true), (&mut self.negative, false)] {
+            for (index, held) in side.iter_mut() {
+                let (kept, middle) = trimmed(range(&layout, *index, *held, positive), bound, keep, custom);
+                count += kept;
+                sum += middle * kept;
+                changed |= kept != *held;
+                *held = kept;
+            }
+            side.retain(|(_, held)| *held != 0.0);
+        }
+        if self.zero > 0.0 {
+            let lower = if has_positive && !has_negative { 0.0 } else { -self.threshold };
+            let upper = if has_negative && !has_positive { 0.0 } else { self.threshold };
+            let (from, to) = match keep {
+                Keep::Below => (lower, bound.clamp(lower, upper)),
+                Keep::Above => (bound.clamp(lower, upper), upper),
+            };
+            let share = if upper > lower {
+                (to - from) / (upper - lower)
+            } else {
+                f64::from(u8::from(kept_at_zero(bound, keep)))
+            };
+            let kept = self.zero * share;
+            count += kept;
+            sum += f64::midpoint(from, to) * kept;
+            changed |= kept != self.zero;
+            self.zero = kept;
+        }
+        if changed {
+            (self.count, self.sum) = (count, sum);
+        }
+    }
+}
+
+fn kept_at_zero(bound: f64, keep: Keep) -> bool {
+    match keep {
+        Keep::Below => bound > 0.0,
+        Keep::Above => bound <= 0.0,
+    }
+}
+
+/// What is left of a bucket, and the value that its observations are taken for.
+fn trimmed(range: Range, bound: f64, keep: Keep, linear: bool) -> (f64, f64) {
+    let Range { lower, upper, count } = range;
+    let (whole, cut) = match keep {
+        Keep::Below => (upper <= bound, lower < bound),
+        Keep::Above => (lower >= bound, upper > bound),
+    };
+    if whole {
+        return (count, middle(lower, upper, linear));
+    }
+    if !cut {
+        return (0.0, 0.0);
+    }
+    if lower == f64::NEG_INFINITY {
+        // With a positive upper bound the lower one is taken for zero.
+        return match keep {
+            Keep::Below if bound > 0.0 && upper > 0.0 && upper.is_finite() => {
+                (count * bound / upper, bound / 2.0)
+            }
+            Keep::Below if upper <= 0.0 => (count, bound),
+            Keep::Above if bound == f64::NEG_INFINITY => (count, 0.0),
+            Keep::Above if bound >= 0.0 && upper.is_finite() => {
+                (count * (1.0 - bound / upper), f64::midpoint(bound, upper))
+            }
+            _ => (0.0, 0.0),
+        };
+    }
+    if upper == f64::INFINITY {
+        return if keep == Keep::Above && bound >= lower { (count, bound) } else { (0.0, 0.0) };
+    }
+    let below = if linear {
+        (bound - lower) / (upper - lower)
+    } else {
+        let (low, high, at) = (lower.abs().log2(), upper.abs().log2(), bound.abs().log2());
+        if lower > 0.0 { (at - low) / (high - low) } else { 1.0 - (at - high) / (low - high) }
+    };
+    match keep {
+        Keep::Below => (count * below, middle(lower, bound, linear)),
+        Keep::Above => (count - count * below, middle(bound, upper, linear)),
+    }
+}
+
+fn middle(lower: f64, upper: f64, linear: bool) -> f64 {
+    match (lower.is_infinite(), upper.is_infinite()) {
+        (true, true) => 0.0,
+        (true, false) if upper > 0.0 => upper / 2.0,
+        (true, false) => upper,
+        (false, true) => lower,
+        (false, false) if linear => f64::midpoint(lower, upper),
+        (false, false) => (lower * upper).abs().sqrt() * (lower + upper).signum(),
+    }
+}
+
 fn interpolated(range: Range, share: f64) -> f64 {
     let Range { lower, upper, .. } = range;
     if lower <= 0.0 && upper >= 0.0 {

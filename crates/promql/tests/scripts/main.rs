@@ -1,6 +1,6 @@
 //! The scripts of Prometheus' promqltest, statement by statement.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod script;
 
