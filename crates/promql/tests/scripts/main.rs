@@ -39,7 +39,6 @@ fn check(name: &str) {
     for line in pending.keys().filter(|line| !outcomes.iter().any(|outcome| outcome.line == **line)) {
         wrong.push(format!("{name}:{line} is no statement: strike it from pending.txt"));
     }
-    println!("{name}: {} statements, {} pending", outcomes.len(), pending.len());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
