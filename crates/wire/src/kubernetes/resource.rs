@@ -341,6 +341,6 @@ mod tests {
         );
         assert_eq!(DEFINITION.path(), "/apis/apiextensions.k8s.io/v1/customresourcedefinitions");
         assert_eq!(DEFINITION.to_string(), "customresourcedefinitions.apiextensions.k8s.io");
-        assert!(!DEFINITION.namespaced);
+        const { assert!(!DEFINITION.namespaced) };
     }
 }
