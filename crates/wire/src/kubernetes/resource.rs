@@ -333,14 +333,14 @@ mod tests {
 
     #[test]
     fn a_custom_resource_may_belong_to_the_cluster() {
-        const DEFINITION: CustomResource = CustomResource::cluster_scoped(
+        let definition = CustomResource::cluster_scoped(
             "apiextensions.k8s.io",
             "v1",
             "customresourcedefinitions",
             "CustomResourceDefinition",
         );
-        assert_eq!(DEFINITION.path(), "/apis/apiextensions.k8s.io/v1/customresourcedefinitions");
-        assert_eq!(DEFINITION.to_string(), "customresourcedefinitions.apiextensions.k8s.io");
-        const { assert!(!DEFINITION.namespaced) };
+        assert_eq!(definition.path(), "/apis/apiextensions.k8s.io/v1/customresourcedefinitions");
+        assert_eq!(definition.to_string(), "customresourcedefinitions.apiextensions.k8s.io");
+        assert!(!definition.namespaced);
     }
 }
