@@ -1,5 +1,7 @@
 //! Text from a snapshot, family by family.
 
+mod parallel;
+
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
@@ -25,6 +27,8 @@ pub struct RenderOptions {
     pub shard: Option<Shard>,
     /// OpenMetrics in place of text.
     pub open_metrics: bool,
+    /// Threads that write large resources; none or one: the caller's.
+    pub threads: usize,
 }
 
 impl RenderOptions {
@@ -70,11 +74,20 @@ impl Snapshot {
         if cursors.is_empty() {
             return ControlFlow::Continue(());
         }
-        for (family, info) in table.families.iter().enumerate() {
-            // A name that was announced before gets no second header; its samples still follow.
-            if announced.insert(&info.name) {
-                writer.buffer.extend_from_slice(&info.header(options.open_metrics));
-            }
+        // A name that was announced before gets no second header; its samples still follow.
+        let headers: Vec<Vec<u8>> = table
+            .families
+            .iter()
+            .map(|info| match announced.insert(&info.name) {
+                true => info.header(options.open_metrics),
+                false => Vec::new(),
+            })
+            .collect();
+        if parallel::is_worthwhile(cursors.len(), options.threads) {
+            return parallel::write(table, cursors, &self.words, options.threads, &headers, writer);
+        }
+        for (family, header) in headers.iter().enumerate() {
+            writer.buffer.extend_from_slice(header);
             for cursor in &mut cursors {
                 cursor.write_family(family as u16, &table.forms, &self.words, &mut writer.buffer);
                 writer.give_full()?;
@@ -90,6 +103,19 @@ struct Writer<'w> {
 }
 
 impl Writer<'_> {
+    /// Gives away a piece behind what is in the buffer; small pieces are collected.
+    fn give(&mut self, mut piece: Vec<u8>) -> ControlFlow<()> {
+        if piece.len() < BUFFER / 4 {
+            self.buffer.extend_from_slice(&piece);
+            return self.give_full();
+        }
+        if !self.buffer.is_empty() {
+            (self.take)(&mut self.buffer)?;
+            self.buffer.clear();
+        }
+        (self.take)(&mut piece)
+    }
+
     fn give_full(&mut self) -> ControlFlow<()> {
         if self.buffer.len() < BUFFER {
             return ControlFlow::Continue(());

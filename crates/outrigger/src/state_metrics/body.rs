@@ -24,7 +24,7 @@ use super::negotiate::Encoding;
 const WAITING: usize = 2;
 /// Compressed bytes that go to the client at once.
 const COMPRESSED_BUFFER: usize = 64 << 10;
-/// Most threads that compress one answer.
+/// Most threads that write or compress one answer.
 const MAX_THREADS: usize = 4;
 
 /// How long a client may take nothing.
@@ -71,7 +71,8 @@ pub(super) fn rendered(
     Body::from_stream(Rendered { receiver, whole, begun, duration: metrics.duration })
 }
 
-fn threads() -> usize {
+/// Threads that write or compress one answer.
+pub(super) fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS)
 }
 

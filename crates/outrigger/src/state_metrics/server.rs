@@ -180,6 +180,7 @@ fn scrape(served: &Arc<Served>, method: &Method, headers: &HeaderMap, query: Que
         exclude_resources: query.excluded,
         shard: query.shard,
         open_metrics: form.open_metrics,
+        threads: body::threads(),
     };
     let metrics =
         ScrapeMetrics { duration: served.metrics.duration(method), cut_off: served.metrics.cut_off.clone() };
