@@ -161,6 +161,12 @@ async fn all_resources_arrive_by_one_streamed_list_each_and_follow_changes() {
     let requests = scene.server.requests();
     for resource in ResourceKind::ALL {
         let of_it: Vec<_> = requests.iter().filter(|r| r.path == resource.path()).collect();
+        // Secrets come as a table without their data, which cannot be streamed.
+        if resource == ResourceKind::Secret {
+            let verbs: Vec<_> = of_it.iter().map(|request| request.verb.as_str()).collect();
+            assert_eq!(verbs, ["list", "watch"], "{of_it:?}");
+            continue;
+        }
         assert_eq!(of_it.len(), 1, "{resource}: {of_it:?}");
         assert_eq!(of_it[0].verb, "watch");
         assert!(of_it[0].query.contains("sendInitialEvents=true"), "{:?}", of_it[0]);
