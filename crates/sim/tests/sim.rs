@@ -163,7 +163,7 @@ async fn all_resources_arrive_by_one_streamed_list_each_and_follow_changes() {
         let of_it: Vec<_> = requests.iter().filter(|r| r.path == resource.path()).collect();
         // Secrets come as a table without their data, which cannot be streamed.
         if resource == ResourceKind::Secret {
-            let verbs: Vec<_> = of_it.iter().map(|request| request.verb.as_str()).collect();
+            let verbs: Vec<_> = of_it.iter().map(|request| request.verb).collect();
             assert_eq!(verbs, ["list", "watch"], "{of_it:?}");
             continue;
         }
