@@ -51,7 +51,9 @@ impl FleetHandle {
     /// leader has done so for a while.
     pub fn scale(&self) -> Option<Scale> {
         if self.is_leading() {
-            return Some(Scale { leading: true, ..self.shared.own_scale() });
+            // A new leader has not counted yet; nobody is to scale to nothing meanwhile.
+            let own = Some(self.shared.own_scale()).filter(|own| own.desired > 0);
+            return own.map(|own| Scale { leading: true, ..own });
         }
         let published = *self.shared.published.lock();
         let (published, _) = published.filter(|(_, at)| at.elapsed() < FRESH)?;
