@@ -33,9 +33,6 @@ pub enum ObjectError {
         /// What the field takes.
         expected: &'static str,
     },
-    /// The object has no name.
-    #[error("the object has no metadata.name")]
-    NoName,
 }
 
 /// A message that is read from protobuf or JSON.

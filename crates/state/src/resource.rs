@@ -1,8 +1,10 @@
 //! The resources and their families.
 
+use jiff::tz::TimeZone;
+
 use crate::family::{FamilyInfo, FamilyKind, Stability};
 use crate::image::Generator;
-use crate::labels::label_pairs;
+use crate::labels::{KeyFilter, label_pairs};
 use crate::object::condition::Condition;
 use crate::object::meta::{ObjectMeta, Time};
 use crate::object::{Encoding, KubernetesObject, Message, ObjectError};
@@ -245,9 +247,10 @@ pub const ALL: &[Resource] = &[
 struct NativeGenerator<K: Kind> {
     infos: Vec<FamilyInfo>,
     generate: Vec<Generate<K>>,
-    empty: fn(&Self) -> Samples,
-    selection: Selection,
-    resource: String,
+    /// What each writer begins with.
+    labels: KeyFilter,
+    annotations: KeyFilter,
+    local_time_zone: TimeZone,
 }
 
 impl<K: Kind> NativeGenerator<K> {
@@ -257,18 +260,14 @@ impl<K: Kind> NativeGenerator<K> {
         Box::new(Self {
             infos,
             generate,
-            empty: |generator| {
-                let labels = generator.selection.labels(&generator.resource).clone();
-                Samples::new(labels, generator.selection.annotations(&generator.resource).clone())
-                    .in_time_zone(generator.selection.local_time_zone.clone())
-            },
-            selection: selection.clone(),
-            resource: resource.to_owned(),
+            labels: selection.labels(resource).clone(),
+            annotations: selection.annotations(resource).clone(),
+            local_time_zone: selection.local_time_zone.clone(),
         })
     }
 
     fn say(&self, object: &K::Object<'_>, samples: &mut Samples) -> Result<(), ObjectError> {
-        name_object(object.metadata(), samples)?;
+        name_object(object.metadata(), samples);
         K::identity(object, samples);
         for (place, generate) in self.generate.iter().enumerate() {
             samples.begin_family(place as u16);
@@ -278,9 +277,8 @@ impl<K: Kind> NativeGenerator<K> {
     }
 }
 
-fn name_object(metadata: &ObjectMeta<'_>, samples: &mut Samples) -> Result<(), ObjectError> {
+fn name_object(metadata: &ObjectMeta<'_>, samples: &mut Samples) {
     samples.set_object(metadata.namespace, metadata.name, metadata.uid);
-    Ok(())
 }
 
 impl<K: Kind> Generator for NativeGenerator<K> {
@@ -289,7 +287,7 @@ impl<K: Kind> Generator for NativeGenerator<K> {
     }
 
     fn samples(&self) -> Samples {
-        (self.empty)(self)
+        Samples::new(self.labels.clone(), self.annotations.clone()).in_time_zone(self.local_time_zone.clone())
     }
 
     fn generate(&self, encoding: Encoding, object: &[u8], samples: &mut Samples) -> Result<(), ObjectError> {
@@ -297,7 +295,11 @@ impl<K: Kind> Generator for NativeGenerator<K> {
     }
 
     fn identify(&self, encoding: Encoding, object: &[u8], samples: &mut Samples) -> Result<(), ObjectError> {
-        read::<K>(encoding, object, |object| name_object(object.metadata(), samples))
+        read::<K>(encoding, object, |object| {
+            name_object(object.metadata(), samples);
+            // Metadata that cannot be read names nothing.
+            object.check()
+        })
     }
 }
 
